@@ -1,0 +1,49 @@
+# make help lists the targets.
+PYTHON ?= python3
+SOURCE ?= uoft-cs/cifar10
+OUTPUT ?= cifar10-s
+FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help install demo test check build verify push bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@echo "Variables: SOURCE=$(SOURCE) OUTPUT=$(OUTPUT) FLAGS=$(FLAGS) REPO_ID=$(REPO_ID)"
+
+install: $(READY) ## Create .venv with the pinned development set
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Search, build, verify, load and train on the built-in sample
+	$(BIN)/python examples/demo.py demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, format, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.gz
+	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(FLAGS)
+
+verify: $(READY) ## Check every file and image of the built dataset
+	$(BIN)/cifar10-s verify $(OUTPUT)
+
+push: verify ## Verify, then upload to the Hub in one commit: make push REPO_ID=me/cifar10-s
+	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
+	$(BIN)/hf upload $(REPO_ID) $(OUTPUT) --repo-type dataset --commit-message "Release of $(OUTPUT)"
+
+bench: $(READY) ## Measure speed against yardsticks in the same run; saved under results/
+	$(BIN)/python benchmarks/bench.py
+
+clean: ## Remove what the other targets made, but for the built dataset
+	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

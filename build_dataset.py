@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Build CIFAR-10-S, or the same from your own images: this is ``cifar10-s build``; see ``--help``."""
+
+import sys
+
+from cifar10_s.cli import app, run
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: app(["build", *sys.argv[1:]])))

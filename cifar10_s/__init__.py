@@ -1,0 +1,56 @@
+"""CIFAR-10-S and its kin: the One-Pixel Shortcut search, the datasets it makes, and their verification."""
+
+from typing import TYPE_CHECKING, Any
+
+from cifar10_s.errors import (
+    BuildError,
+    ChecksumError,
+    Cifar10SError,
+    SourceError,
+    UsageError,
+    VerificationError,
+)
+from cifar10_s.images import LabeledImages
+from cifar10_s.search import score_maps, search
+from cifar10_s.shortcut import Shortcut
+
+if TYPE_CHECKING:
+    from cifar10_s.builder import load
+    from cifar10_s.release import build
+    from cifar10_s.sources import load_source
+    from cifar10_s.verification import VerifiedRelease, verify
+
+__all__ = [
+    "BuildError",
+    "ChecksumError",
+    "Cifar10SError",
+    "LabeledImages",
+    "Shortcut",
+    "SourceError",
+    "UsageError",
+    "VerificationError",
+    "VerifiedRelease",
+    "build",
+    "load",
+    "load_source",
+    "score_maps",
+    "search",
+    "verify",
+]
+
+# These need `datasets` and pyarrow: the search must import on a machine that has neither.
+_LAZY = {
+    "VerifiedRelease": "verification",
+    "build": "release",
+    "load": "builder",
+    "load_source": "sources",
+    "verify": "verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

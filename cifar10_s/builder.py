@@ -1,0 +1,136 @@
+"""The `datasets` builder: one `BuilderConfig` a configuration; writes Arrow or Parquet."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from cifar10_s.codec import encode_all
+from cifar10_s.compose import Composition, compose
+from cifar10_s.errors import unknown
+from cifar10_s.images import LabeledImages
+from cifar10_s.parallel import progress_bar
+from cifar10_s.recipes import DATASET_VERSION, RECIPES
+from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
+
+IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
+
+
+class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
+    """Make one configuration from clean images in memory.
+
+    Parameters
+    ----------
+    splits
+        The clean images: ``train``, which the recipe changes, and others, which stay as they are.
+    seed, device
+        See `compose.compose`.
+    **options
+        Those of `datasets.DatasetBuilder`: ``config_name``, ``cache_dir`` …
+    """
+
+    VERSION = datasets.Version(DATASET_VERSION)
+    # Rows of a Parquet row group at most: reading a group has a fixed cost.
+    DEFAULT_WRITER_BATCH_SIZE = 1_000
+    BUILDER_CONFIGS = [  # noqa: RUF012 (the library's interface)
+        datasets.BuilderConfig(name=recipe.name, version=DATASET_VERSION, description=recipe.summary)
+        for recipe in RECIPES.values()
+    ]
+
+    def __init__(
+        self,
+        *,
+        splits: Mapping[str, LabeledImages],
+        seed: int = 0,
+        device: str = "auto",
+        config_name: str,
+        **options: Any,
+    ) -> None:
+        self.clean, self.seed, self.device = dict(splits), seed, device
+        # The cache of the library is keyed by this hash: all that the result depends on.
+        identity = [image.digest() for image in splits.values()]
+        identity += [*splits, str(seed), repr(RECIPES[config_name]), DATASET_VERSION]
+        super().__init__(
+            dataset_name="cifar10-s",
+            config_name=config_name,
+            hash=hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16],
+            **options,
+        )
+
+    @cached_property
+    def composition(self) -> Composition:
+        """The configuration's training images and their shortcut, made when first asked for."""
+        return compose(RECIPES[self.config.name], self.clean["train"], seed=self.seed, device=self.device)
+
+    def _info(self) -> datasets.DatasetInfo:
+        names = list(self.clean["train"].class_names)
+        return datasets.DatasetInfo(
+            description=self.config.description,
+            features=datasets.Features(
+                {IMAGE_COLUMN: datasets.Image(), LABEL_COLUMN: datasets.ClassLabel(names=names)}
+            ),
+        )
+
+    def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in self.clean]
+
+    def _generate_tables(self, split: str) -> Iterator[tuple[Any, pa.Table]]:
+        images = self.composition.images if split == "train" else self.clean[split]
+        schema = self.info.features.arrow_schema
+        start = 0
+        with progress_bar(f"encode {self.config.name} {split}", len(images)) as bar:
+            for key, files in enumerate(encode_all(images.pixels)):
+                column = pa.StructArray.from_arrays(
+                    [pa.array(files, pa.binary()), pa.nulls(len(files), pa.string())],
+                    fields=list(schema.field(IMAGE_COLUMN).type),
+                )
+                labels = pa.array(images.labels[start : start + len(files)])
+                yield (0, key), pa.Table.from_arrays([column, labels], schema=schema)
+                start += len(files)
+                bar.update(len(files))
+
+
+def load(
+    configuration: str,
+    *,
+    source: str | Path = CIFAR10_ON_THE_HUB,
+    seed: int = 0,
+    device: str = "auto",
+    allow_unverified: bool = False,
+    cache_dir: str | Path | None = None,
+) -> datasets.DatasetDict:
+    """Make a configuration as a `datasets.DatasetDict`; made once, then read from the cache.
+
+    Parameters
+    ----------
+    configuration
+        A name of `recipes.RECIPES`.
+    source, allow_unverified
+        See `sources.load_source`.
+    seed, device
+        See `compose.compose`.
+    cache_dir
+        Where to keep what was made; by default the `datasets` library's own cache.
+
+    Raises
+    ------
+    UsageError
+        For an unknown configuration.
+    SourceError
+        Where the source cannot be read.
+    """
+    if configuration not in RECIPES:
+        raise unknown("configuration", configuration, RECIPES)
+    builder = OnePixelShortcutBuilder(
+        splits=load_splits(source, allow_unverified=allow_unverified),
+        seed=seed,
+        device=device,
+        config_name=configuration,
+        cache_dir=None if cache_dir is None else str(cache_dir),
+    )
+    builder.download_and_prepare()
+    return builder.as_dataset()

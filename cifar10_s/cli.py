@@ -1,0 +1,156 @@
+"""The command line: ``cifar10-s search | build | verify``."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cifar10_s.errors import Cifar10SError, VerificationError
+
+app = typer.Typer(
+    name="cifar10-s",
+    help="The One-Pixel Shortcut on CIFAR-10 and on your own images: search, build a dataset, verify it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Source = Annotated[
+    str,
+    typer.Option(
+        help="Clean images: a Hub dataset name, cifar-10-python.tar.gz or its folder, a folder of Parquet in the "
+        "Hub's layout, a folder with one sub-folder of images a class, or 'sample' (scikit-learn's digits).",
+    ),
+]
+AllowUnverified = Annotated[
+    bool,
+    typer.Option("--allow-unverified", help="Take what claims to be CIFAR-10 though its checksum is another."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …; the result is the same bits on each.")]
+Seed = Annotated[int, typer.Option(help="For the random-pixel control; the search itself uses no chance.", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+CIFAR10 = "uoft-cs/cifar10"
+
+
+@app.command("search")
+def search_command(
+    source: Source = CIFAR10,
+    objective: Annotated[
+        str,
+        typer.Option(help="mean-over-variance (the paper's Eq. 2), mean-over-std or mean-minus-variance."),
+    ] = "mean-over-variance",
+    pixels: Annotated[int, typer.Option(help="How many pixels each class gets, at as many positions.")] = 1,
+    device: Device = "auto",
+    allow_unverified: AllowUnverified = False,
+    as_json: Json = False,
+) -> None:
+    """Find the pixel and colour of each class.
+
+    Example: cifar10-s search --source sample --pixels 2 --json
+    """
+    from cifar10_s import load_source, search
+
+    images = load_source(source, allow_unverified=allow_unverified)
+    shortcut = search(images, objective=objective, pixels=pixels, device=device)
+    if as_json:
+        typer.echo(shortcut.to_json())
+        return
+    typer.echo(f"{objective} on {images.provenance.title}, {len(images)} images")
+    width = max(map(len, shortcut.class_names))
+    for label, name in enumerate(shortcut.class_names):
+        for (row, column), color, score in zip(
+            shortcut.positions[label], shortcut.colors[label], shortcut.scores[label], strict=True
+        ):
+            typer.echo(f"{name:{width}}  row {row:3}  column {column:3}  colour {color.tolist()}  score {score:.4g}")
+
+
+@app.command("build")
+def build_command(
+    source: Source = CIFAR10,
+    output: Annotated[Path | None, typer.Option(help="The folder to write.  [default: the dataset's name]")] = None,
+    name: Annotated[str, typer.Option(help="The dataset's name.")] = "cifar10-s",
+    configuration: Annotated[
+        list[str] | None,
+        typer.Option("--configuration", "-c", help="What to build; repeat it for several.  [default: all]"),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    max_shard_size: Annotated[str, typer.Option(help="How large a Parquet shard may be.")] = "500MB",
+    allow_unverified: AllowUnverified = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the dataset: a folder that the Hub takes and `datasets` loads, verified before it gets its name.
+
+    Example: cifar10-s build --source ../cifar-10-python.tar.gz -c ops -c ops-4
+    """
+    from cifar10_s import build
+
+    release = build(
+        source,
+        output,
+        name=name,
+        configurations=configuration or None,
+        seed=seed,
+        device=device,
+        allow_unverified=allow_unverified,
+        overwrite=overwrite,
+        max_shard_size=max_shard_size,
+    )
+    _report("built and verified", release, as_json)
+
+
+@app.command("verify")
+def verify_command(
+    folder: Annotated[Path, typer.Argument(help="A folder that `build` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Reopen a built dataset and check every file, every image and every number; status 1 if anything is wrong.
+
+    Example: cifar10-s verify cifar10-s
+    """
+    from cifar10_s import verify
+
+    try:
+        release = verify(folder)
+    except VerificationError as error:
+        if as_json:
+            typer.echo(json.dumps({"verified": False, "folder": str(folder), "failures": error.failures}))
+        raise
+    _report("verified", release, as_json)
+
+
+def _report(done: str, release: Any, as_json: bool) -> None:
+    if as_json:
+        record = {"verified": True, "folder": str(release.folder), "images": release.images}
+        typer.echo(json.dumps({**record, "files": len(release.files), "manifest": release.manifest}))
+        return
+    typer.echo(f"{release.folder}: {done}: {len(release.files)} files, {release.images} images")
+    typer.echo(f"{release.manifest['title']}, version {release.manifest['version']}")
+    for name, entry in release.manifest["configurations"].items():
+        typer.echo(f"  {name:14} {entry['rows']:7} images  pixels {entry['pixels_sha256'][:16]}…  {entry['summary']}")
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Run a command; turn this package's errors into one line each and an exit status."""
+    # Our own bars are silent in a pipe; those of the library are not.
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    try:
+        command()
+    except Cifar10SError as error:
+        lines = error.failures if isinstance(error, VerificationError) else [" ".join(str(error).split())]
+        for line in lines:
+            typer.echo(f"cifar10-s: {line}", err=True)
+        return error.exit_status
+    return 0
+
+
+def main() -> None:
+    """Run ``cifar10-s``."""
+    sys.exit(run(app))

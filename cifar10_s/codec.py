@@ -1,0 +1,156 @@
+"""Image files ↔ pixels, on all cores. Nothing an image file holds is trusted."""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from cifar10_s.errors import SourceError
+from cifar10_s.parallel import chunks, progress_bar, thread_map
+
+EncodedImage = bytes | Path
+Shape = tuple[int, int, int]
+
+# Only formats whose decoders Pillow and imagecodecs keep in constant use; no scripts (EPS), no documents.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MAX_PIXELS = 1 << 26
+PNG_LEVEL = 6
+# What one task decodes or encodes: at most so many images, and about so many bytes of pixels.
+CHUNK_IMAGES, CHUNK_BYTES = 1_000, 4 << 20
+
+
+def encode(pixels: NDArray[np.uint8]) -> list[bytes]:
+    """Encode (N, H, W, C) uint8 pixels, C from 1 to 4, as N PNG files."""
+    # A single channel is greyscale: PNG wants (H, W) then.
+    images = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return [bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=PNG_LEVEL)) for image in images]
+
+
+def encode_all(pixels: NDArray[np.uint8]) -> Iterator[list[bytes]]:
+    """Encode many images on all cores; gives them in order, a chunk at a time."""
+    return thread_map(lambda part: encode(pixels[part]), chunks(len(pixels), chunk_size(pixels.shape[1:])))
+
+
+def chunk_size(shape: Sequence[int]) -> int:
+    """Give how many images of a shape (H, W, C) one task takes."""
+    return max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape)))
+
+
+def decode_all(
+    files: Sequence[EncodedImage],
+    *,
+    name: Callable[[int], str] = "image {}".format,
+    description: str = "decode",
+) -> NDArray[np.uint8]:
+    """Decode image files into one array (N, H, W, C) uint8; C is 1 for greyscale, 3 for colour.
+
+    Parameters
+    ----------
+    files
+        Contents, or paths to read.
+    name
+        What to call file i in an error.
+    description
+        What the progress bar says.
+
+    Raises
+    ------
+    SourceError
+        Where a file is no image, is broken or too large, or is not of the first one's size and mode.
+    """
+    shape = _probe(_read(files[0]), name(0))
+    try:
+        pixels = np.empty((len(files), *shape), np.uint8)
+    except MemoryError:
+        raise SourceError(f"{len(files)} images of {_describe(shape)} do not fit this machine's memory") from None
+
+    def decode_chunk(part: slice) -> int:
+        wanted = range(len(files))[part]
+        for i in wanted:
+            decode_into(_read(files[i]), pixels[i], name(i))
+        return len(wanted)
+
+    with progress_bar(description, len(files)) as bar:
+        for count in thread_map(decode_chunk, chunks(len(files), chunk_size(shape))):
+            bar.update(count)
+    return pixels
+
+
+def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:
+    """Decode one image file into ``out``, (H, W, C) uint8.
+
+    Raises
+    ------
+    SourceError
+        Where it is broken, or not of that shape; ``name`` says which file.
+    """
+    # imagecodecs is several times as fast as Pillow and lets other threads run; it refuses another shape
+    # before it decodes. It forgives a JPEG that breaks off, so one without its end marker goes to Pillow.
+    target = out[..., 0] if out.shape[-1] == 1 else out
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            imagecodecs.png_decode(data, out=target)
+        elif data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9"):
+            imagecodecs.jpeg_decode(data, out=target)
+        else:
+            out[...] = _decode_with_pillow(data, out.shape, name)
+    except (ValueError, RuntimeError, OSError, SyntaxError, MemoryError) as error:
+        got = _probe(data, name)
+        if got != out.shape:
+            raise SourceError(
+                f"{name}: expected {_describe(out.shape)} like the images before it, got {_describe(got)}; "
+                "make all images alike"
+            ) from None
+        raise SourceError(f"{name}: does not decode ({error}); replace the file") from None
+
+
+def _read(file: EncodedImage) -> bytes:
+    return file.read_bytes() if isinstance(file, Path) else file
+
+
+def _describe(shape: Sequence[int]) -> str:
+    height, width, channels = shape
+    mode = {1: "greyscale", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+    return f"{height}×{width} {mode}"
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Read an image's header only."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise SourceError(f"{name}: {error}") from None
+    except (OSError, SyntaxError, ValueError, TypeError) as error:
+        reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise SourceError(f"{name}: is no image ({reason}): expected one of {', '.join(FORMATS)}") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise SourceError(
+            f"{name}: {image.height}×{image.width} is more than {MAX_PIXELS} pixels, "
+            "which looks like a decompression bomb; scale the image down"
+        )
+    return image
+
+
+def _probe(data: bytes, name: str) -> Shape:
+    """Tell an image's shape from its header."""
+    with _open(data, name) as image:
+        channels = {"1": 1, "L": 1, "RGB": 3, "P": 3}.get(image.mode)
+        if channels is None:
+            raise SourceError(f"{name}: expected greyscale or RGB, got mode {image.mode}; convert the images")
+        return image.height, image.width, channels
+
+
+def _decode_with_pillow(data: bytes, shape: tuple[int, ...], name: str) -> NDArray[np.uint8]:
+    if _probe(data, name) != shape:
+        raise ValueError("another shape")
+    with _open(data, name) as image:
+        pixels = np.asarray(image.convert("L" if shape[-1] == 1 else "RGB"))
+    return pixels.reshape(shape)

@@ -1,0 +1,45 @@
+"""Compose: a recipe and clean images → the configuration's images."""
+
+from dataclasses import dataclass
+
+from cifar10_s.images import LabeledImages
+from cifar10_s.recipes import Recipe
+from cifar10_s.search import random_pixels, search
+from cifar10_s.shortcut import Shortcut
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """A configuration's training images, and the shortcut that is on them."""
+
+    recipe: Recipe
+    images: LabeledImages
+    shortcut: Shortcut | None
+
+
+def find_shortcut(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device: str = "auto") -> Shortcut | None:
+    """Give the shortcut that a recipe puts on these images, if it puts one."""
+    if recipe.objective is None:
+        return None
+    if recipe.objective == "random":
+        return random_pixels(clean, pixels=recipe.pixels, seed=seed)
+    return search(clean, objective=recipe.objective, pixels=recipe.pixels, device=device)
+
+
+def compose(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device: str = "auto") -> Composition:
+    """Make a configuration. The search runs on the clean images; the pixel is stamped last and is exact.
+
+    Parameters
+    ----------
+    recipe
+        What to make.
+    clean
+        Clean training images.
+    seed
+        For the random control; the search uses no chance.
+    device
+        See `moments.compute_moments`.
+    """
+    shortcut = find_shortcut(recipe, clean, seed=seed, device=device)
+    images = clean if shortcut is None else shortcut.stamp(clean)
+    return Composition(recipe, images, shortcut)

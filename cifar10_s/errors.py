@@ -1,0 +1,50 @@
+"""The errors a user can meet; each message says what, expected, got, and what to do."""
+
+from collections.abc import Iterable
+
+
+class Cifar10SError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_status = 1
+
+
+class UsageError(Cifar10SError, ValueError):
+    """An argument that cannot be meant: an unknown name, a number out of range."""
+
+    exit_status = 2
+
+
+class SourceError(Cifar10SError):
+    """A source that cannot be read as labelled images."""
+
+    exit_status = 2
+
+
+class ChecksumError(SourceError):
+    """A source that claims to be CIFAR-10 and is not."""
+
+    exit_status = 1
+
+
+class BuildError(Cifar10SError):
+    """A build that could not finish; nothing half-written is left behind."""
+
+
+class VerificationError(Cifar10SError):
+    """A release that is not what it says.
+
+    Attributes
+    ----------
+    failures
+        One line for each thing that is wrong, the file's path first.
+    """
+
+    def __init__(self, failures: list[str]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("\n".join(failures))
+
+
+def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
+    """Make the error for a name that is not in a table; it lists the ``valid`` ones."""
+    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(valid)}")

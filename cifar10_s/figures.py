@@ -1,0 +1,118 @@
+"""Figures of the card: galleries and score maps, drawn with Pillow alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cifar10_s.images import LabeledImages
+from cifar10_s.shortcut import Shortcut
+
+CELL = 128
+GAP = 8
+SEAM = 2
+HEADER = 40
+LABEL_WIDTH = 120
+EXAMPLES = 3
+MAX_CLASSES = 20
+MAP_COLUMNS = 5
+# A difference of 8 levels, the usual bound of the noises, is full swing.
+GAIN = 16
+INK, PAPER, MARK = (30, 30, 30), (255, 255, 255), (220, 20, 60)
+# Dark blue to yellow, even in lightness: five stops of the viridis map.
+STOPS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
+
+
+def gallery(clean: LabeledImages, perturbed: LabeledImages, title: str) -> Image.Image:
+    """Draw a row a class: examples, each clean, perturbed, and their difference."""
+    count = min(MAX_CLASSES, len(clean.class_names))
+    cell_height, cell_width = _cell(clean.pixels.shape[1:3])
+    width = LABEL_WIDTH + EXAMPLES * (3 * (cell_width + SEAM) + 2 * GAP)
+    canvas = Image.new("RGB", (width, HEADER + count * (cell_height + GAP)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((GAP, GAP), f"{title}: clean / perturbed / difference x{GAIN}, grey = none", INK, _font(16))
+    for label in range(count):
+        top = HEADER + label * (cell_height + GAP)
+        _write(draw, (GAP, top + cell_height // 2 - 8), clean.class_names[label], LABEL_WIDTH - GAP)
+        for column, i in enumerate(np.flatnonzero(clean.labels == label)[:EXAMPLES]):
+            left = LABEL_WIDTH + column * (3 * (cell_width + SEAM) + 2 * GAP)
+            panels = clean.pixels[i], perturbed.pixels[i], difference(clean.pixels[i], perturbed.pixels[i])
+            for panel, pixels in enumerate(panels):
+                canvas.paste(_enlarge(pixels), (left + panel * (cell_width + SEAM), top))
+    return canvas
+
+
+def difference(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Show what changed, (…, C) uint8: mid-grey for nothing, lighter for more, darker for less."""
+    signed = perturbed.astype(np.int32) - clean
+    return np.asarray(np.clip(128 + GAIN * signed, 0, 255), np.uint8)
+
+
+def score_map(scores: NDArray[np.float64], shortcut: Shortcut) -> Image.Image:
+    """Draw each class's best score at each position, log scale, and mark the pixels of the shortcut.
+
+    ``scores`` is (K, H, W) as from `search.score_maps`.
+    """
+    count = min(MAX_CLASSES, len(scores))
+    cell_height, cell_width = _cell(scores.shape[1:])
+    columns = min(MAP_COLUMNS, count)
+    rows = -(-count // columns)
+    step_x, step_y = cell_width + 2 * GAP, cell_height + 2 * GAP + 20
+    canvas = Image.new("RGB", (max(columns * step_x + GAP, 640), HEADER + rows * step_y), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text(
+        (GAP, GAP),
+        f"best {shortcut.objective} score at each position, log scale; ring: chosen",
+        INK,
+        _font(16),
+    )
+    for label in range(count):
+        left, top = GAP + label % columns * step_x, HEADER + label // columns * step_y
+        _write(draw, (left, top), shortcut.class_names[label], cell_width)
+        canvas.paste(_enlarge(_colormap(scores[label])), (left, top + 20))
+        for row, column in shortcut.positions[label]:
+            y = top + 20 + (row + 0.5) * cell_height / scores.shape[1]
+            x = left + (column + 0.5) * cell_width / scores.shape[2]
+            draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=MARK, width=2)
+    return canvas
+
+
+def _cell(shape: Sequence[int]) -> tuple[int, int]:
+    height, width = shape
+    scale = _scale(shape)
+    return height * scale, width * scale
+
+
+def _scale(shape: Sequence[int]) -> int:
+    return max(1, CELL // max(shape[:2]))
+
+
+def _enlarge(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Enlarge by whole pixels, so that one pixel stays one sharp square; (H, W, C), C from 1 to 4."""
+    scale = _scale(pixels.shape)
+    large = pixels.repeat(scale, 0).repeat(scale, 1)
+    # One channel is grey; a second has no colour of its own, a fourth no ink: three are shown.
+    rgb = large.repeat(3, -1) if large.shape[-1] == 1 else large[..., [0, 1, -1 if large.shape[-1] == 2 else 2]]
+    return Image.fromarray(np.ascontiguousarray(rgb))
+
+
+def _colormap(scores: NDArray[np.float64]) -> NDArray[np.uint8]:
+    finite = scores[np.isfinite(scores) & (scores > 0)]
+    low, high = (np.log(finite.min()), np.log(finite.max())) if len(finite) else (0.0, 1.0)
+    with np.errstate(divide="ignore"):
+        position = np.clip((np.log(scores) - low) / max(high - low, 1e-12), 0, 1)
+    stops = np.linspace(0, 1, len(STOPS))
+    return np.stack([np.interp(position, stops, STOPS[:, c]) for c in range(3)], -1).round().astype(np.uint8)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _write(draw: ImageDraw.ImageDraw, where: tuple[int, int], text: str, width: int) -> None:
+    """Write one line, cut to a width."""
+    font = _font(14)
+    while len(text) > 1 and draw.textlength(text, font) > width:
+        text = text[:-2] + "…"
+    draw.text(where, text, INK, font)

@@ -1,0 +1,170 @@
+"""Package: clean images and recipes → the files of a release."""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cifar10_s import card, figures
+from cifar10_s.builder import OnePixelShortcutBuilder
+from cifar10_s.checksums import MANIFEST, write_sums
+from cifar10_s.compose import Composition
+from cifar10_s.images import LabeledImages
+from cifar10_s.moments import resolve_device
+from cifar10_s.norms import measure_all
+from cifar10_s.recipes import DATASET_VERSION, DEFAULTS, Recipe
+from cifar10_s.search import OBJECTIVES, score_maps
+
+LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "torch")
+
+
+def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, name: str, seed: int) -> dict[str, Any]:
+    """Give what is known of a release before it is made: the first part of its manifest."""
+    train = splits["train"]
+    source = train.provenance
+    is_cifar10 = all(images.provenance.is_cifar10 for images in splits.values())
+    names = [recipe.name for recipe in recipes]
+    return {
+        "format": 1,
+        "name": name,
+        "version": DATASET_VERSION,
+        "title": "CIFAR-10-S" if is_cifar10 else f"One-Pixel Shortcut on {source.title}",
+        "source": {
+            **asdict(source),
+            "title": source.title,
+            "is_cifar10": is_cifar10,
+            "pixels_sha256": {split: images.digest() for split, images in splits.items()},
+        },
+        "classes": list(train.class_names),
+        "shape": list(train.pixels.shape[1:]),
+        "seed": seed,
+        "default": next(default for default in DEFAULTS if default in names),
+        "objectives": [name for name in OBJECTIVES if any(recipe.objective == name for recipe in recipes)],
+    }
+
+
+def write_release(
+    folder: Path,
+    splits: Mapping[str, LabeledImages],
+    recipes: Sequence[Recipe],
+    *,
+    name: str,
+    seed: int,
+    device: str,
+    max_shard_size: str,
+) -> None:
+    """Write a release into an empty folder.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    splits
+        Clean images: ``train``, and ``test`` where there is one.
+    recipes
+        The configurations, ``clean`` among them.
+    name
+        The dataset's name.
+    seed, device
+        See `compose.compose`.
+    max_shard_size
+        How large a Parquet shard may be, such as ``500MB``.
+    """
+    manifest = {
+        **describe(splits, recipes, name=name, seed=seed),
+        "device": resolve_device(device),
+        "libraries": {
+            "python": platform.python_version(),
+            **{library: importlib.metadata.version(library) for library in LIBRARIES},
+        },
+        "splits": {split: _facts(images) for split, images in splits.items() if split != "train"},
+        "configurations": {},
+    }
+    sizes: dict[str, dict[str, card.SplitSize]] = {}
+    shortcuts: dict[str, Any] = {}
+    (folder / "recipes").mkdir()
+    (folder / "figures").mkdir()
+    for recipe in recipes:
+        composition, sizes[recipe.name] = _write_configuration(
+            folder, splits, recipe, seed=seed, device=device, max_shard_size=max_shard_size
+        )
+        manifest["configurations"][recipe.name] = {
+            "summary": recipe.summary,
+            **_facts(composition.images),
+            "norms": measure_all(splits["train"].pixels, composition.images.pixels).to_dict(),
+        }
+        if composition.shortcut is not None:
+            shortcuts[recipe.name] = composition.shortcut.to_dict()
+        _write_json(folder / f"recipes/{recipe.name}.json", recipe_record(composition, seed))
+        _draw(folder / "figures", splits["train"], composition)
+    # The test split was written once, with `clean`; every configuration's card entry counts it.
+    for split in sizes["clean"].keys() - {"train"}:
+        for of_configuration in sizes.values():
+            of_configuration[split] = sizes["clean"][split]
+    _write_json(folder / MANIFEST, manifest)
+    (folder / "README.md").write_text(card.render(manifest, sizes, shortcuts), encoding="utf-8")
+    write_sums(folder)
+
+
+def recipe_record(composition: Composition, seed: int) -> dict[str, Any]:
+    """Give what ``recipes/<configuration>.json`` says: what was done."""
+    shortcut = composition.shortcut
+    return {
+        "recipe": asdict(composition.recipe),
+        "seed": seed,
+        "shortcut": None if shortcut is None else shortcut.to_dict(),
+    }
+
+
+def _facts(images: LabeledImages) -> dict[str, Any]:
+    return {"rows": len(images), "pixels_sha256": images.digest()}
+
+
+def _write_configuration(
+    folder: Path,
+    splits: Mapping[str, LabeledImages],
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str,
+    max_shard_size: str,
+) -> tuple[Composition, dict[str, card.SplitSize]]:
+    """Write a configuration's Parquet files; the splits other than ``train`` only with ``clean``."""
+    wanted = splits if recipe.name == "clean" else {"train": splits["train"]}
+    scratch = folder / ".scratch"
+    builder = OnePixelShortcutBuilder(
+        splits=wanted, seed=seed, device=device, config_name=recipe.name, cache_dir=str(scratch)
+    )
+    builder.download_and_prepare(str(scratch / "out"), file_format="parquet", max_shard_size=max_shard_size)
+    sizes = {}
+    for split in wanted:
+        target = folder / "data" / (recipe.name if split == "train" else "")
+        target.mkdir(parents=True, exist_ok=True)
+        shards = sorted((scratch / "out").glob(f"*-{split}*.parquet"))
+        for number, shard in enumerate(shards):
+            shard.rename(target / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
+        info = builder.info.splits[split]
+        sizes[split] = card.SplitSize(
+            info.num_examples,
+            info.num_bytes,
+            sum(file.stat().st_size for file in target.glob(f"{split}-*.parquet")),
+        )
+    shutil.rmtree(scratch)
+    return builder.composition, sizes
+
+
+def _draw(folder: Path, clean: LabeledImages, composition: Composition) -> None:
+    recipe, shortcut = composition.recipe, composition.shortcut
+    figures.gallery(clean, composition.images, recipe.name).save(folder / f"{recipe.name}.png")
+    if shortcut is None or recipe.objective not in OBJECTIVES or recipe.pixels != 1:
+        return
+    maps = score_maps(clean, objective=recipe.objective, device="cpu")
+    figures.score_map(maps, shortcut).save(folder / f"scores-{recipe.objective}.png")
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""Recipes: the table of the configurations that a release can hold."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cifar10_s.errors import UsageError, unknown
+
+# SemVer of the published pixels: other pixels under a configuration's name are a new major version.
+DATASET_VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one configuration is made from clean images.
+
+    Attributes
+    ----------
+    name
+        The configuration's name.
+    summary
+        What it is, for the card: one sentence without a full stop.
+    objective
+        How the shortcut's pixels are chosen: a name of `search.OBJECTIVES`, ``random``, or None for none.
+    pixels
+        How many pixels each class gets; 0 for none.
+    """
+
+    name: str
+    summary: str
+    objective: str | None = None
+    pixels: int = 0
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("clean", "the unchanged images, to compare with"),
+        Recipe("ops", "One-Pixel Shortcut as in the paper (Eq. 2)", "mean-over-variance", 1),
+        Recipe("ops-2", "One-Pixel Shortcut with two pixels a class", "mean-over-variance", 2),
+        Recipe("ops-3", "One-Pixel Shortcut with three pixels a class", "mean-over-variance", 3),
+        Recipe("ops-4", "One-Pixel Shortcut with four pixels a class", "mean-over-variance", 4),
+        Recipe("ops-std", "One-Pixel Shortcut with the objective of the authors' code", "mean-over-std", 1),
+        Recipe("random-pixel", "control: a random position and colour a class, not searched", "random", 1),
+    )
+}
+
+# The default configuration of a release is the first of these that it holds.
+DEFAULTS = ("ops", "clean")
+
+
+def select(names: Iterable[str] | None) -> list[Recipe]:
+    """Look up recipes, in the table's order; None means all. ``clean`` always comes with them.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name, or none.
+    """
+    wanted = set(RECIPES if names is None else names)
+    if not wanted:
+        raise UsageError(f"no configuration is named: expected some of {', '.join(RECIPES)}")
+    for name in sorted(wanted - set(RECIPES)):
+        raise unknown("configuration", name, RECIPES)
+    return [recipe for name, recipe in RECIPES.items() if name in wanted | {"clean"}]

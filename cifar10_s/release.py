@@ -1,0 +1,146 @@
+"""Release: build a whole dataset folder, verified before it gets its name; half of one is never left."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets.exceptions import DatasetGenerationError
+
+from cifar10_s.checksums import MANIFEST
+from cifar10_s.errors import BuildError, UsageError
+from cifar10_s.moments import resolve_device
+from cifar10_s.package import describe, write_release
+from cifar10_s.recipes import select
+from cifar10_s.search import check_pixels
+from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
+from cifar10_s.verification import VerifiedRelease, verify
+
+DEFAULT_NAME = "cifar10-s"
+
+
+def build(
+    source: str | Path = CIFAR10_ON_THE_HUB,
+    output: str | Path | None = None,
+    *,
+    name: str = DEFAULT_NAME,
+    configurations: Iterable[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    allow_unverified: bool = False,
+    overwrite: bool = False,
+    max_shard_size: str = "500MB",
+) -> VerifiedRelease:
+    """Build a release: search, compose, write, verify, and only then put it in its place.
+
+    Where the folder already holds this very build, it is verified and left as it is.
+
+    Parameters
+    ----------
+    source, allow_unverified
+        See `sources.load_source`.
+    output
+        The folder to write, by default called as the dataset.
+    name
+        The dataset's name.
+    configurations
+        Names of `recipes.RECIPES`; all by default. ``clean`` always comes with them.
+    seed, device
+        See `compose.compose`.
+    overwrite
+        Replace what is in the folder, if it is something else.
+    max_shard_size
+        How large a Parquet shard may be, such as ``500MB``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name, more pixels than images have, or a folder that holds something else.
+    SourceError
+        Where the source cannot be read.
+    BuildError
+        Where the disk is full or cannot be written; nothing is left behind.
+    VerificationError
+        Where what was written is not what it should be; nothing is left behind.
+    """
+    output = Path(name if output is None else output)
+    recipes = select(configurations)
+    device = resolve_device(device)
+    if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
+        raise _taken(output)
+    splits = load_splits(source, allow_unverified=allow_unverified)
+    for recipe in recipes:
+        if recipe.objective is not None:
+            check_pixels(recipe.pixels, splits["train"])
+    if _is_taken(output) and not overwrite:
+        if not _holds(output, describe(splits, recipes, name=name, seed=seed), [r.name for r in recipes]):
+            raise _taken(output)
+        return verify(output)
+    with _staging(output) as folder:
+        write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_size=max_shard_size)
+        verified = verify(folder)
+        _put_in_place(folder, output)
+    return VerifiedRelease(output, verified.manifest, verified.files, verified.images)
+
+
+def _is_taken(output: Path) -> bool:
+    return output.exists() and not (output.is_dir() and not any(output.iterdir()))
+
+
+def _taken(output: Path) -> UsageError:
+    return UsageError(
+        f"{output}: holds something else than this build; choose another --output, or --overwrite to replace it"
+    )
+
+
+def _holds(output: Path, description: Mapping[str, Any], names: list[str]) -> bool:
+    """Tell whether a folder's manifest says what this build would say."""
+    try:
+        manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
+        return list(manifest["configurations"]) == names and all(
+            manifest[key] == value for key, value in description.items()
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+@contextmanager
+def _staging(output: Path) -> Iterator[Path]:
+    """Give an empty folder beside the output; whatever is still in it at the end is removed."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise BuildError(f"{output}: cannot be written ({error})") from None
+    try:
+        yield folder
+    except (OSError, DatasetGenerationError) as error:
+        cause = _root_cause(error)
+        if not isinstance(cause, OSError):
+            raise
+        raise BuildError(
+            f"{output}: could not be written ({cause}); what was unfinished is removed; free some space or choose "
+            "another --output"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    """Rename a finished folder; an older one is set aside first, and removed last."""
+    folder.chmod(0o755)
+    if not output.exists():
+        folder.rename(output)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-old-", dir=output.parent) as aside:
+        output.rename(Path(aside) / output.name)
+        folder.rename(output)

@@ -1,0 +1,237 @@
+"""The search (paper, Eq. 2 and Algorithm 1): moments → a score for every candidate → a shortcut.
+
+With a target ξ of 0 or 255 in each channel, the deviation S = Σ_j |x_j - ξ_j| is linear in x, so its sum and
+its spread over a class's images follow from Σ x_j and Σ x_i·x_j. They are integers up to the last division:
+candidates that are equal are exactly equal, and the result is the same on every machine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.errors import UsageError, unknown
+from cifar10_s.images import LabeledImages
+from cifar10_s.moments import Moments, channel_pairs, compute_moments
+from cifar10_s.seeds import generator
+from cifar10_s.shortcut import Shortcut
+
+Float64Array = NDArray[np.float64]
+
+
+def candidate_colors(channels: int) -> NDArray[np.uint8]:
+    """List the corners of the colour cube, (2^C, C) uint8 of 0 and 255, lowest first."""
+    return np.array(list(product((0, 255), repeat=channels)), np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Deviations:
+    """How far the images of one class are from every candidate, in exact integers of levels.
+
+    ``count`` images; ``sums`` (H, W, C) and ``products`` (H, W, C(C+1)/2) as in `Moments`.
+    """
+
+    count: int
+    sums: NDArray[Any]
+    products: NDArray[Any]
+
+    @property
+    def channels(self) -> int:
+        """Channels C."""
+        return int(self.sums.shape[-1])
+
+    @cached_property
+    def _colors(self) -> NDArray[Any]:
+        return candidate_colors(self.channels).astype(self.sums.dtype)
+
+    @cached_property
+    def _signs(self) -> NDArray[Any]:
+        return np.where(self._colors == 0, 1, -1).astype(self.sums.dtype)
+
+    @cached_property
+    def total(self) -> NDArray[Any]:
+        """Σ S over the images, (H, W, 2^C)."""
+        return np.asarray(self.count * self._colors.sum(1) + self.sums @ self._signs.T)
+
+    @cached_property
+    def spread(self) -> NDArray[Any]:
+        """N²·Var[S] = N·ΣS² - (ΣS)², (H, W, 2^C); ξ only shifts S, so the signs of x are all that counts."""
+        weights = [
+            self._signs[:, i] * self._signs[:, j] * (1 if i == j else 2) for i, j in channel_pairs(self.channels)
+        ]
+        return np.asarray(self.count * (self.products @ np.stack(weights)) - (self.sums @ self._signs.T) ** 2)
+
+    @cached_property
+    def pooled_spread(self) -> NDArray[Any]:
+        """(N·C)² times the variance of |x_j - ξ_j| over images and channels, (H, W, 2^C)."""
+        diagonal = [i == j for i, j in channel_pairs(self.channels)]
+        near_zero = self.products[..., diagonal]
+        near_full = 255 * 255 * self.count - 510 * self.sums + near_zero
+        is_full = (self._colors != 0).astype(self.sums.dtype)
+        squares = near_full @ is_full.T + near_zero @ (1 - is_full).T
+        return np.asarray(self.count * self.channels * squares - self.total**2)
+
+
+def mean_over_variance(deviations: Deviations) -> Float64Array:
+    """Score E[S] / Var[S], S = Σ_j |x_j - ξ_j|, x in [0, 1]: the paper's Eq. 2."""
+    return _ratio(255 * deviations.count * deviations.total, deviations.spread)
+
+
+def mean_over_std(deviations: Deviations) -> Float64Array:
+    """Score mean / standard deviation of |x_j - ξ_j| pooled over images and channels: the authors' code."""
+    return np.sqrt(_ratio(deviations.total**2, deviations.pooled_spread))
+
+
+def mean_minus_variance(deviations: Deviations) -> Float64Array:
+    """Score E[S/C] - Var[S/C], x in [0, 1]: the Adversarial Robustness Toolbox."""
+    scale = 255 * deviations.channels * deviations.count
+    return np.asarray((scale * deviations.total - deviations.spread) / scale**2, np.float64)
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Float64Array:
+    """Divide; infinite where the denominator is 0, but 0 where both are: what deviates from nothing."""
+    ratio = np.where(numerator == 0, 0.0, np.inf)
+    defined = denominator != 0
+    ratio[defined] = (numerator[defined] / denominator[defined]).astype(np.float64)
+    return ratio
+
+
+Objective = Callable[[Deviations], Float64Array]
+
+OBJECTIVES: dict[str, Objective] = {
+    "mean-over-variance": mean_over_variance,
+    "mean-over-std": mean_over_std,
+    "mean-minus-variance": mean_minus_variance,
+}
+
+
+def search(
+    images: LabeledImages,
+    *,
+    objective: str = "mean-over-variance",
+    pixels: int = 1,
+    device: str = "auto",
+) -> Shortcut:
+    """Find the shortcut of the given images.
+
+    Classes are taken in order. Each takes its best candidate that no earlier class took, then the best at
+    another position, and so on. Equal scores go to the larger mean, then the lower row, column, colour.
+
+    Parameters
+    ----------
+    images
+        Clean training images.
+    objective
+        A name of `OBJECTIVES`.
+    pixels
+        How many pixels a class gets, at as many positions.
+    device
+        See `compute_moments`; the result is the same bits on each.
+
+    Raises
+    ------
+    UsageError
+        For an unknown objective or device, a class without images, or more pixels than there are.
+    """
+    score = _objective(objective)
+    check_pixels(pixels, images)
+    return _choose(compute_moments(images, device=device), score, objective, pixels, images.class_names)
+
+
+def score_maps(images: LabeledImages, *, objective: str = "mean-over-variance", device: str = "auto") -> Float64Array:
+    """Give each class's best score at each position, over all colours: (K, H, W) float64."""
+    score = _objective(objective)
+    moments = compute_moments(images, device=device)
+    return np.stack([score(_deviations(moments, k, images.class_names)).max(-1) for k in range(len(moments.counts))])
+
+
+def random_pixels(images: LabeledImages, *, pixels: int = 1, seed: int = 0) -> Shortcut:
+    """Draw the control: for each class a random position and corner colour, no pair twice.
+
+    The scores are those of ``mean-over-variance``, to be compared with the search's.
+    """
+    check_pixels(pixels, images)
+    random = generator(seed, "random-pixel")
+    moments = compute_moments(images, device="cpu")
+
+    def score(deviations: Deviations) -> Float64Array:
+        return random.random(deviations.total.shape)
+
+    drawn = _choose(moments, score, "random", pixels, images.class_names)
+    colors = candidate_colors(images.pixels.shape[-1])
+    scores = np.empty_like(drawn.scores)
+    for k, positions in enumerate(drawn.positions):
+        scored = mean_over_variance(_deviations(moments, k, images.class_names))
+        for i, (row, column) in enumerate(positions):
+            color = int(np.flatnonzero((colors == drawn.colors[k, i]).all(1))[0])
+            scores[k, i] = scored[row, column, color]
+    return Shortcut("random", drawn.positions, drawn.colors, scores, images.class_names)
+
+
+def check_pixels(pixels: int, images: LabeledImages) -> None:
+    """Refuse a number of pixels that these images do not have."""
+    height, width = images.pixels.shape[1:3]
+    if not 1 <= pixels <= height * width:
+        raise UsageError(
+            f"pixels: expected 1 to {height * width}, the positions of {height}×{width} images, got {pixels}"
+        )
+
+
+def _objective(name: str) -> Objective:
+    try:
+        return OBJECTIVES[name]
+    except KeyError:
+        raise unknown("objective", name, OBJECTIVES) from None
+
+
+def _deviations(moments: Moments, label: int, class_names: tuple[str, ...]) -> Deviations:
+    """Take one class out of the moments, in integers that cannot overflow."""
+    count = int(moments.counts[label])
+    if count == 0:
+        raise UsageError(f"class {label} ({class_names[label]}) has no images: expected at least one")
+    # Every integer above is at most (255·C·N)²: where 63 bits do not hold that, Python's integers do.
+    overflows = (255 * moments.sums.shape[-1] * count) ** 2 >= 2**63
+    dtype = object if overflows else np.int64
+    return Deviations(count, moments.sums[label].astype(dtype), moments.products[label].astype(dtype))
+
+
+def _choose(moments: Moments, objective: Objective, name: str, pixels: int, class_names: tuple[str, ...]) -> Shortcut:
+    """Take the best candidates, class by class (paper, Algorithm 1)."""
+    classes, height, width, channels = moments.sums.shape
+    colors = candidate_colors(channels)
+    free = np.ones((height, width, len(colors)), bool)
+    chosen: list[list[tuple[int, int, int]]] = []
+    scores = np.empty((classes, pixels))
+    for label in range(classes):
+        deviations = _deviations(moments, label, class_names)
+        scored = objective(deviations)
+        allowed = free.copy()
+        chosen.append([])
+        for i in range(pixels):
+            if not allowed.any():
+                raise UsageError(
+                    f"no candidate is left for class {label} ({class_names[label]}): {classes} classes of "
+                    f"{pixels} pixels need as many (position, colour) pairs, and {height}×{width} images "
+                    f"have {free.size}; ask for fewer pixels"
+                )
+            best = _best(scored, deviations.total, allowed)
+            chosen[label].append(best)
+            scores[label, i] = scored[best]
+            free[best] = False
+            allowed[best[:2]] = False
+    picked = np.array(chosen, np.int64)
+    return Shortcut(name, picked[..., :2], colors[picked[..., 2]], scores, class_names)
+
+
+def _best(scored: Float64Array, total: NDArray[Any], allowed: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """Find the allowed candidate of highest score, then largest mean, then lowest row, column, colour."""
+    candidates = np.flatnonzero(allowed)
+    values = scored.ravel()[candidates]
+    ties = candidates[values == values.max()]
+    winner = ties[np.argmax(total.ravel()[ties])]
+    row, column, color = np.unravel_index(int(winner), scored.shape)
+    return int(row), int(column), int(color)

@@ -1,0 +1,14 @@
+"""Random generators from a seed and a name."""
+
+import hashlib
+
+import numpy as np
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Give the generator that belongs to these names.
+
+    Each (seed, names) has a stream of its own, so that a new use of chance never shifts another's.
+    """
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])

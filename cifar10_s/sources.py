@@ -1,0 +1,277 @@
+"""Sources: clean images from the Hub, the original archive, a folder, or the built-in sample."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s import archive
+from cifar10_s.codec import EncodedImage, decode_all
+from cifar10_s.errors import ChecksumError, SourceError
+from cifar10_s.images import LabeledImages, PixelDigest
+from cifar10_s.provenance import Provenance
+
+CIFAR10_ON_THE_HUB = "uoft-cs/cifar10"
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+# Every fifth digit is a test image: the sample is in order of writer, so both splits have all writers.
+SAMPLE_TEST_EVERY = 5
+
+# What is known of the true CIFAR-10 in the Hub's order: the pixel digest (`PixelDigest`) of the first 1,000
+# images of every 10,000, taken from originals, and the SHA-256 of all labels as little-endian int64.
+KNOWN_EVERY, KNOWN_FIRST = 10_000, 1_000
+KNOWN_PIXELS = {
+    "train": "b17b911ad7ef7e27e8230e0fd4307f3c888933d67cf2a5e3f1620017137afc56",
+    "test": "060410b2a521faf4a28590ccfdd74f8288a471416a24567f2877ed7ddc69d239",
+}
+KNOWN_LABELS = {
+    "train": "f5cfe00b0f00968c0cc5ff3b1d2de51b10e33efa277c2986f4e0fa63e58c9f4f",
+    "test": "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb",
+}
+
+
+def load_source(
+    source: str | Path = CIFAR10_ON_THE_HUB, *, split: str = "train", allow_unverified: bool = False
+) -> LabeledImages:
+    """Load one split of clean images.
+
+    Parameters
+    ----------
+    source
+        A Hub dataset name; ``cifar-10-python.tar.gz`` or the folder it unpacks to; a folder of Parquet in
+        the Hub's layout; a folder with one sub-folder of images a class (or ``train`` and ``test`` folders
+        of such); or ``sample``, scikit-learn's handwritten digits (8×8×1).
+    split
+        ``train`` or ``test``, or another that the source has.
+    allow_unverified
+        Take what claims to be CIFAR-10 though its checksum is another; it then says that it is unverified.
+
+    Raises
+    ------
+    SourceError
+        Where the source is not there, cannot be read, or has no such split.
+    ChecksumError
+        Where it claims to be CIFAR-10 and is not.
+    """
+    available = _reader(str(source))
+    images = available(split, allow_unverified)
+    if images is None:
+        raise SourceError(f"{source}: has no split {split!r}; choose another split or source")
+    return images
+
+
+def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bool = False) -> dict[str, LabeledImages]:
+    """Load ``train`` and, where the source has one, ``test``; arguments and errors as for `load_source`."""
+    splits = {"train": load_source(source, split="train", allow_unverified=allow_unverified)}
+    test = _reader(str(source))("test", allow_unverified)
+    if test is not None:
+        if test.class_names != splits["train"].class_names or test.pixels.shape[1:] != splits["train"].pixels.shape[1:]:
+            raise SourceError(
+                f"{source}: the test split has other classes or another image size than the training split; "
+                "make them alike"
+            )
+        splits["test"] = test
+    return splits
+
+
+# A reader gives a split's images, or None where the source has no such split.
+Reader = Callable[[str, bool], LabeledImages | None]
+
+
+def _reader(source: str) -> Reader:
+    """Choose how to read a source."""
+    if source == "sample":
+        return _read_sample
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder_reader(path)
+    if path.is_file():
+        if source.endswith(ARCHIVE_SUFFIXES):
+            return lambda split, allow: _read_archive(path, split, allow)
+        raise SourceError(f"{source}: is a file: expected {' or '.join(ARCHIVE_SUFFIXES)}, or a folder")
+    looks_like_a_path = source.startswith((".", "/", "~")) or source.count("/") > 1
+    if looks_like_a_path or source.endswith(ARCHIVE_SUFFIXES):
+        raise SourceError(f"{source}: is not there; give a path that exists, a Hub dataset name, or 'sample'")
+    return lambda split, allow: _read_hub(source, split, allow)
+
+
+def _folder_reader(path: Path) -> Reader:
+    for folder in (path, path / archive.FOLDER):
+        if (folder / archive.META).is_file() or any((folder / name).is_file() for name in archive.BATCHES):
+            return lambda split, allow: _read_archive(folder, split, allow)
+    if next(path.rglob("*.parquet"), None):
+        return lambda split, allow: _read_parquet_folder(path, split)
+    return lambda split, allow: _read_image_folder(path, split)
+
+
+def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImages | None:
+    if split not in archive.SPLITS:
+        return None
+    pixels, labels, verified = archive.read_archive(path, split, allow_unverified=allow_unverified)
+    check = "MD5 of the original archive's batches" if verified else None
+    return LabeledImages(
+        pixels,
+        labels,
+        archive.CLASS_NAMES,
+        Provenance("archive", path.name, claims_cifar10=True, check=check),
+    )
+
+
+def _read_sample(split: str, allow_unverified: bool) -> LabeledImages | None:
+    if split not in ("train", "test"):
+        return None
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    # Levels 0-16 become 0-255: 16·255/16 is exact, the others are rounded to nearest.
+    pixels = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    is_test = np.arange(len(pixels)) % SAMPLE_TEST_EVERY == SAMPLE_TEST_EVERY - 1
+    chosen = is_test if split == "test" else ~is_test
+    return LabeledImages(
+        pixels[chosen],
+        digits.target[chosen].astype(np.int64),
+        tuple(str(name) for name in digits.target_names),
+        Provenance("sample", "scikit-learn's handwritten digits"),
+    )
+
+
+def _read_hub(name: str, split: str, allow_unverified: bool) -> LabeledImages | None:
+    claims = name == CIFAR10_ON_THE_HUB
+    images = _read_dataset(name, split, Provenance("hub", name, claims_cifar10=claims))
+    if images is None or not claims or split not in KNOWN_LABELS:
+        return images
+    failure = compare_with_cifar10(images, split)
+    if failure is None:
+        check = "labels of all images and pixels of the first 1,000 of every 10,000"
+        return replace(images, provenance=replace(images.provenance, check=check))
+    if allow_unverified:
+        return images
+    raise ChecksumError(
+        f"{name}: the {split} split is not CIFAR-10's: {failure}; build from cifar-10-python.tar.gz, or pass "
+        "--allow-unverified to use it as an unverified copy"
+    )
+
+
+def compare_with_cifar10(images: LabeledImages, split: str) -> str | None:
+    """Compare a whole split with what is known of CIFAR-10: None if equal, else what was expected and came."""
+    labels = hashlib.sha256(images.labels.astype("<i8").tobytes()).hexdigest()
+    if labels != KNOWN_LABELS[split]:
+        return f"expected labels of SHA-256 {KNOWN_LABELS[split]}, got {labels}"
+    known = np.arange(len(images)) % KNOWN_EVERY < KNOWN_FIRST
+    digest = PixelDigest((int(known.sum()), *images.pixels.shape[1:]), images.labels[known])
+    digest.update(images.pixels[known])
+    if digest.hexdigest() != KNOWN_PIXELS[split]:
+        return (
+            f"expected pixel digest {KNOWN_PIXELS[split]} of the first {KNOWN_FIRST} of every {KNOWN_EVERY} "
+            f"images, got {digest.hexdigest()}"
+        )
+    return None
+
+
+def _read_parquet_folder(path: Path, split: str) -> LabeledImages | None:
+    return _read_dataset(str(path), split, Provenance("parquet", path.resolve().name))
+
+
+def _read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages | None:
+    """Read an image-classification dataset with the `datasets` library, from the Hub or a folder."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(name)
+        if builder.info.splits and split not in builder.info.splits:
+            return None
+        loaded = datasets.load_dataset(name, split=split)
+    except Exception as error:  # the library lets through whatever a server, a file or a parser raises
+        if isinstance(error, ValueError) and "Unknown split" in str(error):
+            return None
+        raise SourceError(f"{name}: cannot be loaded ({_one_line(error)}); {_advice(provenance)}") from None
+    image_column, label_column = _columns(loaded.features, name)
+    loaded = loaded.cast_column(image_column, datasets.Image(decode=False))
+    files = _embedded_files(loaded.data.column(image_column), name)
+    pixels = decode_all(files, name=lambda i: f"{name}: {split} image {i}", description=f"decode {split}")
+    return LabeledImages(
+        pixels, *_labels(loaded.data.column(label_column), loaded.features[label_column], name), provenance
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def _advice(provenance: Provenance) -> str:
+    if provenance.kind == "parquet":
+        return "expected Parquet files in the Hub's layout"
+    return "check the name and the network, or give a local path to cifar-10-python.tar.gz or a folder"
+
+
+def _columns(features: Any, name: str) -> tuple[str, str]:
+    """Find the one image column and the label column."""
+    import datasets
+
+    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
+    labels = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    labels = labels or [column for column in ("label", "labels") if column in features]
+    if len(images) != 1 or len(labels) != 1:
+        raise SourceError(
+            f"{name}: expected one image column and one label column, got columns {', '.join(features)} "
+            f"with image columns {images} and label columns {labels}"
+        )
+    return images[0], labels[0]
+
+
+def _embedded_files(column: Any, name: str) -> list[EncodedImage]:
+    files = [data for chunk in column.chunks for data in chunk.field("bytes").to_pylist()]
+    if not files:
+        raise SourceError(f"{name}: has no rows: expected at least one image")
+    missing = next((i for i, data in enumerate(files) if data is None), None)
+    if missing is not None:
+        raise SourceError(f"{name}: row {missing} has no image: expected the image's bytes in every row")
+    return files
+
+
+def _labels(column: Any, feature: Any, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    import datasets
+
+    if column.null_count:
+        raise SourceError(f"{name}: {column.null_count} rows have no label: expected one in every row")
+    labels = column.to_numpy()
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise SourceError(f"{name}: labels: expected whole numbers from 0, got {labels.dtype} from {labels.min()}")
+    labels = labels.astype(np.int64)
+    if isinstance(feature, datasets.ClassLabel):
+        names = tuple(feature.names)
+    else:
+        names = tuple(map(str, range(int(labels.max()) + 1)))
+    if labels.max() >= len(names):
+        raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
+    return labels, names
+
+
+def _read_image_folder(path: Path, split: str) -> LabeledImages | None:
+    """Read one sub-folder of images a class, in the order of their names."""
+    has_splits = (path / "train").is_dir() and any(child.is_dir() for child in (path / "train").iterdir())
+    root = path / split if has_splits else path
+    if not root.is_dir() or (not has_splits and split != "train"):
+        return None
+    classes = sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if not classes:
+        raise SourceError(
+            f"{path}: expected batches of CIFAR-10, Parquet files, or one sub-folder of images a class; "
+            "found none of these"
+        )
+    files: list[EncodedImage] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(file for file in (root / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise SourceError(
+                f"{root / name}: class {name!r} has no images: expected at least one; add some or remove the folder"
+            )
+        files += found
+        labels += [label] * len(found)
+    pixels = decode_all(files, name=lambda i: str(files[i]), description=f"decode {split}")
+    return LabeledImages(pixels, np.array(labels, np.int64), tuple(classes), Provenance("images", path.resolve().name))
