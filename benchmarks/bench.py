@@ -1,1 +1,183 @@
-"""x."""
+"""Measure speed as ratios to yardsticks in the same run; prints a table and saves it under results/.
+
+python benchmarks/bench.py [--quick]
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from plain import plain_parquet, plain_search
+
+import cifar10_s
+from cifar10_s.builder import OnePixelShortcutBuilder
+from cifar10_s.codec import decode_all, encode_all
+from cifar10_s.images import LabeledImages
+from cifar10_s.parallel import cores
+
+ROOT = Path(__file__).resolve().parents[1]
+REPEATS = 7
+
+
+def main() -> None:
+    """Run every measurement and save the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", help="measure on this source's training images instead of synthetic ones")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the images, not saved: to see that it runs")
+    options = parser.parse_args()
+    quick = options.quick
+    datasets.disable_progress_bars()
+    images = synthetic(5_000 if quick else 50_000) if options.source is None else cifar10_s.load_source(options.source)
+    data = "synthetic, seed 0" if options.source is None else images.provenance.title
+    rows: list[dict[str, Any]] = [
+        *measure_search(images),
+        *measure_growth([1_000, 5_000] if quick else [10_000, 50_000, 500_000]),
+        *measure_files(images),
+    ]
+    size = "×".join(map(str, images.pixels.shape[1:]))
+    print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
+    for row in rows:
+        bound = f"   must be {row['must']}" if "must" in row else ""
+        print(f"{row['what']:64} {row['value']:>10,.4g} {row['unit']}{bound}")
+    if not quick:
+        save(rows, data)
+
+
+def synthetic(count: int) -> LabeledImages:
+    """Make smooth random images with a little noise, about as compressible as photographs; at most 50,000 differ."""
+    random = np.random.default_rng(0)
+    distinct = min(count, 50_000)
+    coarse = random.integers(16, 240, (distinct, 8, 8, 3)).astype(np.float32)
+    blend = np.maximum(0, 1 - np.abs(np.linspace(0, 7, 32)[:, None] - np.arange(8))).astype(np.float32)
+    smooth = np.einsum("yi,nijc,xj->nyxc", blend, coarse, blend, optimize=True)
+    pixels = (smooth + random.integers(-8, 9, smooth.shape, dtype=np.int8)).astype(np.uint8)
+    labels = random.integers(0, 10, distinct)
+    copies = count // distinct
+    return LabeledImages(np.tile(pixels, (copies, 1, 1, 1)), np.tile(labels, copies), tuple("abcdefghij"))
+
+
+def measure_search(images: LabeledImages) -> list[dict[str, Any]]:
+    """Compare the search with the plain loop and with one pass that only sums the bytes."""
+    words = images.pixels.reshape(-1).view(np.uint64)
+    cifar10_s.search(images, device="cpu")  # compiles the kernel
+    before = peak_memory()
+    ours = median(lambda: cifar10_s.search(images, device="cpu"))
+    extra = peak_memory() - before
+    one_pass = median(lambda: words.sum())
+    plain = once(lambda: plain_search(images.pixels, images.labels))
+    return [
+        row("search", 1e3 * ours, "ms"),
+        row("one pass that sums the bytes as 64-bit words", 1e3 * one_pass, "ms"),
+        row("plain loop over the candidates", plain, "s"),
+        row("search: times as fast as the plain loop", plain / ours, "x", "300 or more"),
+        row("search: time of so many passes", ours / one_pass, "x", "6 or less"),
+        row("search: extra memory at the peak", extra / 2**20, "MiB", "under 64"),
+    ]
+
+
+def measure_growth(counts: list[int]) -> list[dict[str, Any]]:
+    """Show that the cost is linear in the number of images."""
+    rows = []
+    for count in counts:
+        images = synthetic(count)
+        seconds = median(lambda: cifar10_s.search(images, device="cpu"))  # noqa: B023
+        rows.append(row(f"search, {count:,} images: time an image", 1e9 * seconds / count, "ns"))
+    return rows
+
+
+def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
+    """Compare building a configuration with the plain way; time decoding and verifying."""
+    names, count = list(images.class_names), len(images)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        plain = once(lambda: plain_parquet(images.pixels, images.labels, names, folder / "plain.parquet"))
+        plain_bytes = (folder / "plain.parquet").stat().st_size
+
+        def build() -> None:
+            builder = OnePixelShortcutBuilder(
+                splits={"train": images}, config_name="ops", device="cpu", cache_dir=str(folder / "cache")
+            )
+            builder.download_and_prepare(str(folder / "ours"), file_format="parquet")
+
+        ours = once(build)
+        our_bytes = sum(file.stat().st_size for file in (folder / "ours").glob("*.parquet"))
+        files = [file for chunk in encode_all(images.pixels) for file in chunk]
+        decode = median(lambda: decode_all(files), repeats=3)
+        release = folder / "release"
+        write_png_source(images, folder / "source")
+        cifar10_s.build(folder / "source", release, configurations=["ops"], device="cpu")
+        verified = cifar10_s.verify(release)
+        verify = median(lambda: cifar10_s.verify(release), repeats=3)
+    return [
+        row("build a configuration", count / ours, "images/s"),
+        row("the plain way with `datasets` alone", count / plain, "images/s"),
+        row("build: times as fast as the plain way", plain / ours, "x", "2.5 or more"),
+        row("build: bytes an image against the plain way", our_bytes / plain_bytes, "x", "1 or less"),
+        row("decode 60,000 PNG images", 60_000 * decode / count, "s", "6 or less"),
+        row("verify", verified.images / verify, "images/s", "15,000 or more"),
+    ]
+
+
+def write_png_source(images: LabeledImages, folder: Path) -> None:
+    """Write a folder of Parquet to build from."""
+    folder.mkdir()
+    plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
+
+
+def row(what: str, value: float, unit: str, must: str | None = None) -> dict[str, Any]:
+    """Make one line of the table."""
+    return {"what": what, "value": value, "unit": unit, **({"must": must} if must else {})}
+
+
+def once(function: Callable[[], object]) -> float:
+    """Time one call in seconds."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Give the median time of some calls in seconds, after one that is not counted."""
+    function()
+    return float(np.median([once(function) for _ in range(repeats)]))
+
+
+def peak_memory() -> int:
+    """Give the process's peak resident memory in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def processor() -> str:
+    """Name the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def save(rows: list[dict[str, Any]], data: str) -> None:
+    """Save the record, with what it was measured on."""
+    libraries = ("numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow")
+    record = {
+        "data": data,
+        "processor": processor(),
+        "cores": cores(),
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in libraries},
+        "rows": rows,
+    }
+    target = ROOT / "results" / f"bench-{'synthetic' if data.startswith('synthetic') else data}.json"
+    target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    print(f"\nsaved: {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -89,6 +89,9 @@ def _from_tar(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                 if name in names:
                     stream = tar.extractfile(member)
                     files[name] = stream.read() if stream else b""
+            # The checksum of the compressed stream comes after the last member.
+            while tar.fileobj and tar.fileobj.read(1 << 20):
+                pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise SourceError(f"{path}: cannot be read to its end ({error}); download it again") from None
     missing = [name for name in names if name not in files]

@@ -1,6 +1,7 @@
 """The command line: ``cifar10-s search | build | verify``."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -141,6 +142,8 @@ def run(command: Callable[[], Any]) -> int:
     """Run a command; turn this package's errors into one line each and an exit status."""
     # Our own bars are silent in a pipe; those of the library are not.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # A broken image gets one line from us; its decoder's warnings say less.
+    logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     try:
         command()
     except Cifar10SError as error:

@@ -160,10 +160,12 @@ def _write_configuration(
 def _draw(folder: Path, clean: LabeledImages, composition: Composition) -> None:
     recipe, shortcut = composition.recipe, composition.shortcut
     figures.gallery(clean, composition.images, recipe.name).save(folder / f"{recipe.name}.png")
-    if shortcut is None or recipe.objective not in OBJECTIVES or recipe.pixels != 1:
+    if shortcut is None or recipe.objective not in OBJECTIVES:
         return
-    maps = score_maps(clean, objective=recipe.objective, device="cpu")
-    figures.score_map(maps, shortcut).save(folder / f"scores-{recipe.objective}.png")
+    # One map an objective: that of its first recipe, which has the fewest pixels.
+    target = folder / f"scores-{recipe.objective}.png"
+    if not target.exists():
+        figures.score_map(score_maps(clean, objective=recipe.objective, device="cpu"), shortcut).save(target)
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Release: build a whole dataset folder, verified before it gets its name; half of one is never left."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.exceptions import DatasetGenerationError
+from datasets.utils.py_utils import convert_file_size_to_int
 
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.errors import BuildError, UsageError
@@ -66,6 +68,8 @@ def build(
     VerificationError
         Where what was written is not what it should be; nothing is left behind.
     """
+    _check_name(name)
+    _check_shard_size(max_shard_size)
     output = Path(name if output is None else output)
     recipes = select(configurations)
     device = resolve_device(device)
@@ -84,6 +88,18 @@ def build(
         verified = verify(folder)
         _put_in_place(folder, output)
     return VerifiedRelease(output, verified.manifest, verified.files, verified.images)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}", name, re.ASCII):
+        raise UsageError(f"name: expected a dataset name of letters, digits, '-', '_' and '.', got {name!r}")
+
+
+def _check_shard_size(size: str) -> None:
+    try:
+        convert_file_size_to_int(size)
+    except ValueError:
+        raise UsageError(f"max_shard_size: expected a size such as 500MB or 1GiB, got {size!r}") from None
 
 
 def _is_taken(output: Path) -> bool:

@@ -69,15 +69,15 @@ def verify(folder: str | Path) -> VerifiedRelease:
     if not folder.is_dir():
         raise VerificationError([f"{folder}: is not a folder: expected a release that `cifar10-s build` wrote"])
     verification = _Verification(folder)
-    for step in (
-        verification.check_sums,
-        verification.check_layout,
-        verification.check_card,
-        verification.check_figures,
-        verification.check_images,
-    ):
-        step()
-        # Each step rests on those before it.
+    stages = (
+        (verification.check_sums,),
+        (verification.check_layout,),
+        (verification.check_card, verification.check_figures, verification.check_images),
+    )
+    for checks in stages:
+        for check in checks:
+            check()
+        # Each stage rests on those before it.
         if verification.failures:
             raise VerificationError(verification.failures)
     return VerifiedRelease(folder, verification.manifest, verification.files, verification.images)

@@ -1,0 +1,59 @@
+"""What tests share: synthetic images, the sample's release, the real data where it is present."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cifar10_s
+from cifar10_s.images import LabeledImages
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def make_images(seed=0, count=40, height=5, width=4, channels=3, classes=3, levels=256):
+    """Random images in which every class occurs."""
+    random = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(classes), random.integers(0, classes, max(count - classes, 0))])
+    pixels = random.integers(0, levels, (len(labels), height, width, channels), dtype=np.uint8)
+    return LabeledImages(pixels, labels.astype(np.int64), tuple(f"class {k}" for k in range(classes)))
+
+
+@pytest.fixture(autouse=True)
+def _private_caches(tmp_path_factory, monkeypatch):
+    """Keep what `datasets` caches out of the user's home."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    cache = tmp_path_factory.getbasetemp() / "datasets-cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return cifar10_s.load_source("sample")
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory):
+    """The whole sample, built once; tests that change it copy it first."""
+    folder = tmp_path_factory.mktemp("release") / "digits-s"
+    return cifar10_s.build("sample", folder, name="digits-s", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def jpeg_copy():
+    """The folder of CIFAR-10 (JPEG copy)."""
+    folder = SHARED / "cifar10-jpeg"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_archive():
+    """The first 1,000 originals of each batch, in the original archive's format."""
+    path = SHARED / "cifar10-first-1000" / "cifar-10-python.tar.gz"
+    if not path.is_file():
+        pytest.skip("needs ../shared/data")
+    return path

@@ -1,0 +1,95 @@
+"""Imports point one way, and the numeric half runs on a bare machine."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cifar10_s
+
+PACKAGE = Path(cifar10_s.__file__).parent
+
+# The house, top to bottom: a module imports only from those above it.
+ORDER = [
+    "errors",
+    "seeds",
+    "parallel",
+    "provenance",
+    "images",
+    "checksums",
+    "codec",
+    "archive",
+    "sources",
+    "_kernel",
+    "moments",
+    "shortcut",
+    "search",
+    "nets",
+    "recipes",
+    "compose",
+    "norms",
+    "builder",
+    "figures",
+    "card",
+    "package",
+    "shards",
+    "verification",
+    "release",
+    "cli",
+]
+BARE = ["seeds", "images", "moments", "shortcut", "search", "nets", "recipes", "compose", "norms"]
+
+
+def imported(path):
+    """Name the package's own modules that a file imports, at any depth."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "cifar10_s":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cifar10_s."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("cifar10_s."))
+
+
+def test_every_module_has_its_place():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("module", [name for name in ORDER if name != "cli"])
+def test_imports_point_one_way(module):
+    above = ORDER[: ORDER.index(module)]
+    assert set(imported(PACKAGE / f"{module}.py")) <= set(above)
+
+
+def test_the_command_line_uses_the_public_names():
+    assert set(imported(PACKAGE / "cli.py")) <= {"errors", *cifar10_s.__all__}
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(cifar10_s, name) is not None for name in cifar10_s.__all__)
+
+
+@pytest.mark.parametrize("module", BARE)
+def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module):
+    absent = ["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "sklearn", "typer", "tqdm", "yaml", "numba"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+import cifar10_s.{module}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_search_runs_on_a_bare_machine():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "tqdm", "numba"]))
+import numpy as np, cifar10_s
+pixels = np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)
+images = cifar10_s.LabeledImages(pixels, np.array([0, 0, 1, 1]), ("a", "b"))
+print(cifar10_s.search(images, device="cpu").stamp(images).pixels.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(4, 2, 2, 3)\n"

@@ -1,0 +1,97 @@
+"""The command line, as a user and a program meet it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cifar10_s
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return {**os.environ, "HF_HOME": str(tmp_path_factory.mktemp("home")), "COLUMNS": "120"}
+
+
+def run(*arguments, cwd, environment, program=("-c", "from cifar10_s.cli import main; main()")):
+    return subprocess.run(
+        [sys.executable, *program, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def test_search_prints_json_and_nothing_else(tmp_path, environment):
+    done = run("search", "--source", "sample", "--json", "--device", "cpu", cwd=tmp_path, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = json.loads(done.stdout)
+    images = cifar10_s.load_source("sample")
+    assert data == cifar10_s.search(images, device="cpu").to_dict()
+    assert data["objective"] == "mean-over-variance"
+    assert data["classes"][3].keys() == {"label", "name", "pixels"}
+    assert data["classes"][3]["pixels"][0].keys() == {"row", "column", "color", "score"}
+
+
+def test_search_prints_a_line_a_pixel(tmp_path, environment):
+    done = run(
+        "search", "--source", "sample", "--pixels", 2, "--objective", "mean-over-std", "--device", "cpu",
+        cwd=tmp_path, environment=environment,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 21
+
+
+def test_build_and_verify(tmp_path, environment):
+    build = ["--source", "sample", "-c", "ops", "--device", "cpu", "--json"]
+    built = run(*build, cwd=tmp_path, environment=environment, program=[str(ROOT / "build_dataset.py")])
+    assert (built.returncode, built.stderr) == (0, "")
+    assert list(json.loads(built.stdout)["manifest"]["configurations"]) == ["clean", "ops"]
+    verified = run("verify", "cifar10-s", cwd=tmp_path, environment=environment)
+    assert verified.returncode == 0
+    assert "verified: 10 files" in verified.stdout
+    (tmp_path / "cifar10-s" / "recipes" / "ops.json").write_text("{}")
+    (tmp_path / "cifar10-s" / "README.md").unlink()
+    failed = run("verify", "cifar10-s", "--json", cwd=tmp_path, environment=environment)
+    assert failed.returncode == 1
+    assert len(json.loads(failed.stdout)["failures"]) == len(failed.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["search", "--source", "./nowhere"], 2, "cifar10-s: ./nowhere: is not there"),
+        (["search", "--source", "sample", "--objective", "best"], 2, "unknown objective 'best'"),
+        (["search", "--source", "sample", "--pixels", "99"], 2, "expected 1 to 64"),
+        (["build", "--source", "sample", "-c", "x"], 2, "unknown configuration 'x'"),
+        (["build", "--source", "sample", "--seed", "-1"], 2, "--seed"),
+        (["verify", "nowhere"], 1, "nowhere: is not a folder"),
+        (["verify"], 2, "Missing argument"),
+        (["sing"], 2, "No such command"),
+    ],
+    ids=range(8),
+)
+def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
+    done = run(*arguments, cwd=tmp_path, environment=environment)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"]])
+def test_help_teaches(tmp_path, environment, command):
+    done = run(*command, "--help", cwd=tmp_path, environment=environment)
+    assert done.returncode == 0
+    assert "Example:" in done.stdout or not command
+
+
+def test_without_network_the_default_source_gets_a_line(tmp_path, environment):
+    offline = {**environment, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
+    done = run("search", cwd=tmp_path, environment=offline)
+    assert done.returncode == 2
+    assert done.stderr.startswith("cifar10-s: uoft-cs/cifar10: cannot be loaded")
+    assert done.stderr.count("\n") == 1

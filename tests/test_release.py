@@ -1,0 +1,250 @@
+"""A release from end to end: what is written, what `datasets` loads, and that nothing half-written stays."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from conftest import make_images
+from PIL import Image
+
+import cifar10_s
+from cifar10_s import release as release_module
+from cifar10_s.checksums import hash_folder, read_sums
+from cifar10_s.errors import BuildError, UsageError
+from cifar10_s.recipes import RECIPES
+from cifar10_s.shortcut import Shortcut
+
+
+def load(folder, configuration=None, **options):
+    return datasets.load_dataset(str(folder), configuration, **options)
+
+
+def pixels_of(split):
+    pixels = np.stack([np.asarray(image) for image in split["img"]])
+    return pixels if pixels.ndim == 4 else pixels[..., None]
+
+
+@pytest.mark.parametrize("configuration", list(RECIPES))
+def test_stock_datasets_loads_what_the_recipe_makes(release, sample, configuration):
+    loaded = load(release.folder, configuration)
+    assert loaded["train"].features["label"].names == list(sample.class_names)
+    assert loaded["train"]["label"] == sample.labels.tolist()
+    record = json.loads((release.folder / f"recipes/{configuration}.json").read_text())
+    expected = sample.pixels.copy()
+    if record["shortcut"]:
+        for label, entry in enumerate(record["shortcut"]["classes"]):
+            assert len(entry["pixels"]) == RECIPES[configuration].pixels
+            for pixel in entry["pixels"]:
+                expected[sample.labels == label, pixel["row"], pixel["column"]] = pixel["color"]
+    assert np.array_equal(pixels_of(loaded["train"]), expected)
+    assert np.array_equal(pixels_of(loaded["test"]), cifar10_s.load_source("sample", split="test").pixels)
+
+
+def test_the_default_streams_and_passes_the_librarys_own_checks(release, sample):
+    first = next(iter(load(release.folder, split="train", streaming=True)))
+    shortcut = Shortcut.from_dict(json.loads((release.folder / "recipes/ops.json").read_text())["shortcut"])
+    assert np.array_equal(np.asarray(first["img"])[..., None], shortcut.stamp(sample).pixels[0])
+    checked = load(release.folder, "ops-2", verification_mode="all_checks", download_mode="force_redownload")
+    assert {split: len(rows) for split, rows in checked.items()} == {"train": 1438, "test": 359}
+
+
+def test_sha256sum_agrees(release):
+    done = subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=release.folder, capture_output=True)
+    assert done.returncode == 0
+    assert not done.stderr
+
+
+def test_what_is_not_cifar10_says_so(release):
+    card = (release.folder / "README.md").read_text()
+    assert "This is not CIFAR-10-S" in card
+    assert "# One-Pixel Shortcut on scikit-learn's handwritten digits\n" in card
+    assert release.manifest["source"]["is_cifar10"] is False
+    assert "{{" not in card
+    assert "{%" not in card
+
+
+def test_every_picture_shows_its_pixels(release, sample):
+    """In the gallery's first row the perturbed panel differs from the clean one where the recipe says, only."""
+    from cifar10_s import figures
+
+    record = json.loads((release.folder / "recipes/ops-2.json").read_text())
+    gallery = np.asarray(Image.open(release.folder / "figures/ops-2.png"))
+    top, left, size = figures.HEADER, figures.LABEL_WIDTH, 128
+    panels = [gallery[top : top + size, left + i * (size + figures.SEAM) :][:, :size] for i in range(3)]
+    changed = (panels[0] != panels[1]).any(-1).reshape(8, 16, 8, 16).any((1, 3))
+    marked = (panels[2] != 128).any(-1).reshape(8, 16, 8, 16).any((1, 3))
+    expected = [(pixel["row"], pixel["column"]) for pixel in record["shortcut"]["classes"][0]["pixels"]]
+    assert sorted(map(tuple, np.argwhere(changed).tolist())) == sorted(expected)
+    assert np.array_equal(changed, marked)
+
+
+def test_two_builds_are_the_same_bytes(release, tmp_path):
+    again = cifar10_s.build("sample", tmp_path / "elsewhere" / "again", name="digits-s", device="cpu")
+    assert read_sums(again.folder) == read_sums(release.folder)
+
+
+def test_building_again_changes_nothing_and_something_else_is_refused(tmp_path):
+    folder = tmp_path / "digits"
+    build = lambda **options: cifar10_s.build("sample", folder, device="cpu", **options)  # noqa: E731
+    build(configurations=["ops"])
+    before, times = hash_folder(folder), [file.stat().st_mtime_ns for file in folder.rglob("*")]
+    assert list(build(configurations=["ops"]).manifest["configurations"]) == ["clean", "ops"]
+    assert times == [file.stat().st_mtime_ns for file in folder.rglob("*")]
+    with pytest.raises(UsageError, match="holds something else than this build"):
+        build(configurations=["ops-2"])
+    assert hash_folder(folder) == before
+    build(configurations=["ops-2"], overwrite=True)
+    assert list(cifar10_s.verify(folder).manifest["configurations"]) == ["clean", "ops-2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+@pytest.mark.parametrize("what", ["a folder", "a file"])
+def test_what_is_not_a_release_is_never_overwritten_unasked(tmp_path, what):
+    output = tmp_path / "precious"
+    if what == "a folder":
+        output.mkdir()
+        (output / "thesis.tex").write_text("years of work")
+    else:
+        output.write_text("years of work")
+    with pytest.raises(UsageError, match="--overwrite"):
+        cifar10_s.build("sample", output, device="cpu")
+    assert (output / "thesis.tex" if what == "a folder" else output).read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"configurations": ["ops", "opps"]}, "unknown configuration 'opps': expected one of clean, ops"),
+        ({"configurations": []}, "no configuration is named"),
+        ({"device": "abacus"}, "device 'abacus'"),
+        ({"name": "a/b"}, "name"),
+        ({"max_shard_size": "large"}, "max_shard_size"),
+    ],
+)
+def test_wrong_use_writes_nothing(tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        cifar10_s.build("sample", tmp_path / "out", **{"device": "cpu", **options})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device"), RuntimeError("bug")])
+@pytest.mark.parametrize("step", ["write_release", "verify", "_put_in_place"])
+def test_a_build_that_fails_leaves_the_old_folder(tmp_path, monkeypatch, step, error):
+    folder = tmp_path / "digits"
+    cifar10_s.build("sample", folder, device="cpu", configurations=["ops"])
+    before = hash_folder(folder)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(release_module, step, fail)
+    expected = BuildError if isinstance(error, OSError) else error if isinstance(error, type) else type(error)
+    with pytest.raises(expected):
+        cifar10_s.build("sample", folder, device="cpu", configurations=["ops-3"], overwrite=True)
+    assert hash_folder(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_full_disk_gets_a_line_and_leaves_nothing(tmp_path):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    build = "import sys; from cifar10_s.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", build, "build", "--source", "sample", "--device", "cpu", "--output", "out"],
+        cwd=tmp_path, capture_output=True, text=True, preexec_fn=no_large_files,
+        env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path.parent / "cache"), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "out: could not be written" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4, 1.0])
+def test_ctrl_c_leaves_nothing(tmp_path, delay):
+    """Interrupted in the middle of writing: status 130, one line, and no folder."""
+    code = "import sys; from cifar10_s.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "build", "--source", "sample", "--device", "cpu", "--output", "out"],
+        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.fail("the build was over before it was interrupted")
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_own_images_of_any_size(tmp_path):
+    """Colour images that are not square, in a folder a class, without a test split."""
+    images = make_images(count=30, height=20, width=35, classes=3)
+    for i, (pixels, label) in enumerate(zip(images.pixels, images.labels)):
+        folder = tmp_path / "pets" / f"kind | `{label}`"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{i:03}.png")
+    release = cifar10_s.build(tmp_path / "pets", tmp_path / "pets-s", device="cpu")
+    assert release.manifest["shape"] == [20, 35, 3]
+    assert release.manifest["title"] == "One-Pixel Shortcut on pets"
+    loaded = load(release.folder, "ops")
+    assert list(loaded) == ["train"]
+    assert len(loaded["train"]) == 30
+    different = (pixels_of(loaded["train"]) != pixels_of(load(release.folder, "clean")["train"])).any(-1)
+    assert set(different.sum((1, 2)).tolist()) <= {0, 1}
+
+
+def test_small_shards(sample, tmp_path):
+    release = cifar10_s.build(
+        "sample", tmp_path / "digits", configurations=["ops"], device="cpu", max_shard_size="50KB"
+    )
+    shards = sorted(file.name for file in (release.folder / "data/ops").iterdir())
+    assert shards == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert load(release.folder, "ops")["train"]["label"] == sample.labels.tolist()
+
+
+def test_load_makes_a_configuration_once(sample, tmp_path, monkeypatch):
+    options = {"source": "sample", "device": "cpu", "cache_dir": tmp_path}
+    loaded = cifar10_s.load("ops", **options)
+    assert isinstance(loaded, datasets.DatasetDict)
+    assert np.array_equal(pixels_of(loaded["train"]), cifar10_s.search(sample, device="cpu").stamp(sample).pixels)
+    monkeypatch.setattr("cifar10_s.builder.compose", None)
+    assert cifar10_s.load("ops", **options)["train"]["label"] == sample.labels.tolist()
+    monkeypatch.undo()
+    one, two = (cifar10_s.load("random-pixel", seed=seed, **options)["train"] for seed in (1, 2))
+    assert not np.array_equal(pixels_of(one), pixels_of(two))
+    with pytest.raises(UsageError, match="unknown configuration 'opps'"):
+        cifar10_s.load("opps", **options)
+
+
+@pytest.mark.data
+def test_cifar10_jpeg_copy_end_to_end(jpeg_copy, tmp_path):
+    """50,000 training images that differ from the clean ones in that one pixel and nowhere else."""
+    folder = tmp_path / "cifar10-s"
+    release = cifar10_s.build(jpeg_copy, folder, configurations=["ops"], device="cpu")
+    assert release.images == 110_000 + 50_000
+    clean = cifar10_s.load_source(jpeg_copy)
+    loaded = load(folder, "ops", cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 50_000, "test": 10_000}
+    different = (pixels_of(loaded["train"]) != clean.pixels).any(-1)
+    assert np.all(different.sum((1, 2)) == 1)
+    shortcut = Shortcut.from_dict(json.loads((folder / "recipes/ops.json").read_text())["shortcut"])
+    where = np.argwhere(different)
+    assert np.array_equal(where[:, 1:], shortcut.positions[clean.labels, 0])
+    shutil.rmtree(folder)
+    assert Path(tmp_path).exists()

@@ -1,0 +1,289 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import oracle
+import pytest
+from conftest import make_images
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain import plain_search
+
+import cifar10_s
+from cifar10_s import _kernel
+from cifar10_s.errors import UsageError
+from cifar10_s.images import LabeledImages
+from cifar10_s.moments import Moments, _on_torch, channel_pairs, compute_moments
+from cifar10_s.search import OBJECTIVES, Deviations, random_pixels, score_maps, search
+from cifar10_s.shortcut import Shortcut
+
+shapes = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**32),
+        "count": st.integers(1, 25),
+        "height": st.integers(1, 4),
+        "width": st.integers(1, 4),
+        "channels": st.integers(1, 4),
+        "classes": st.integers(1, 4),
+        # Few levels make ties, constant pixels and zero variance common.
+        "levels": st.sampled_from([1, 2, 3, 256]),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(shape=shapes, objective=st.sampled_from(list(OBJECTIVES)), pixels=st.integers(1, 3))
+def test_search_equals_the_slow_oracle(shape, objective, pixels):
+    images = make_images(**shape)
+    pixels = min(pixels, shape["height"] * shape["width"])
+    try:
+        expected = oracle.search(images, objective, pixels)
+    except LookupError:
+        with pytest.raises(UsageError, match="no candidate is left"):
+            search(images, objective=objective, pixels=pixels, device="cpu")
+        return
+    shortcut = search(images, objective=objective, pixels=pixels, device="cpu")
+    for label, chosen in enumerate(expected):
+        got = [
+            (*position, tuple(color))
+            for position, color in zip(shortcut.positions[label].tolist(), shortcut.colors[label].tolist())
+        ]
+        assert got == [(row, column, color) for row, column, color, _ in chosen]
+        for score, (*_, exact) in zip(shortcut.scores[label], chosen):
+            power = 2 if objective == "mean-over-std" else 1
+            assert score == exact or math.isclose(score**power, exact, rel_tol=1e-14, abs_tol=1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes)
+def test_moments_are_exact_and_the_same_on_both_paths(shape):
+    images = make_images(**shape)
+    on_cpu = compute_moments(images, device="cpu")
+    by_class = [np.flatnonzero(images.labels == k) for k in range(len(images.class_names))]
+    on_torch = _on_torch(images.pixels, by_class, "cpu")
+    for k, index in enumerate(by_class):
+        members = images.pixels[index].astype(np.int64)
+        expected = [
+            len(index),
+            members.sum(0),
+            np.stack([(members[..., i] * members[..., j]).sum(0) for i, j in channel_pairs(members.shape[-1])], -1),
+        ]
+        for moments in (on_cpu, on_torch):
+            got = [moments.counts[k], moments.sums[k], moments.products[k]]
+            assert all(np.array_equal(a, b) for a, b in zip(got, expected))
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=shapes, cut=st.integers(0, 25))
+def test_moments_of_parts_add_up(shape, cut):
+    images = make_images(**shape)
+    cut = min(cut, len(images) - 1)
+    parts = [images.pixels[:cut], images.pixels[cut:]], [images.labels[:cut], images.labels[cut:]]
+    total = None
+    for pixels, labels in zip(*parts):
+        if len(pixels):
+            of_part = compute_moments(LabeledImages(pixels, labels, images.class_names), device="cpu")
+            total = of_part if total is None else total + of_part
+    whole = compute_moments(images, device="cpu")
+    for name in ("counts", "sums", "products"):
+        assert np.array_equal(getattr(total, name), getattr(whole, name))
+
+
+def test_sums_pass_32_bits(monkeypatch):
+    """More white images than 32-bit sums of squares can hold; and one full image in the last group of four."""
+    count = 70_001
+    images = LabeledImages(np.full((count, 1, 2, 3), 255, np.uint8), np.zeros(count, np.int64), ("white",))
+    moments = compute_moments(images, device="cpu")
+    assert np.all(moments.sums == 255 * count)
+    assert np.all(moments.products == 255 * 255 * count)
+    assert 255 * 255 * _kernel.FLUSH < 2**32 < 255 * 255 * count
+
+
+@pytest.mark.parametrize("width", [5_461, 5_462, 12_000])
+def test_images_wider_than_a_tile(width):
+    """Tiles of columns meet where a pixel's channels do, and elsewhere."""
+    images = make_images(count=9, height=1, width=width, classes=2)
+    moments = compute_moments(images, device="cpu")
+    for k in range(2):
+        members = images.pixels[images.labels == k].astype(np.int64)
+        assert np.array_equal(moments.products[k][..., 1], (members[..., 0] * members[..., 1]).sum(0))
+        assert np.array_equal(moments.products[k][..., 4], (members[..., 1] * members[..., 2]).sum(0))
+
+
+def test_scores_do_not_overflow():
+    """Ten million images a class: the integers pass 63 bits, and the score stays what fractions give."""
+    count, x = 10_000_000, 200
+    sums = np.array([[[x * count] * 3]], dtype=object)
+    # Half the images one level above, half below, all channels alike: Σ x_i·x_j = N(x² + 1).
+    products = np.array([[[count * (x * x + 1)] * 6]], dtype=object)
+    scores = OBJECTIVES["mean-over-variance"](Deviations(count, sums, products))
+    mean, variance = Fraction(3 * x, 255), Fraction(9, 255**2)
+    assert scores[0, 0, 0] == float(mean / variance)
+
+
+def test_large_counts_take_python_integers():
+    images = make_images(count=12, classes=1)
+    once = compute_moments(images, device="cpu")
+    times = 1_000_000
+    many = Moments(once.counts * times, once.sums * times, once.products * times)
+    from cifar10_s.search import _choose, mean_over_variance
+
+    few = _choose(once, mean_over_variance, "x", 2, images.class_names)
+    lots = _choose(many, mean_over_variance, "x", 2, images.class_names)
+    assert np.array_equal(few.positions, lots.positions)
+    assert np.array_equal(few.colors, lots.colors)
+    assert np.array_equal(few.scores, lots.scores)
+
+
+def test_zero_variance_is_infinite_and_what_deviates_from_nothing_is_not():
+    pixels = np.zeros((4, 1, 2, 1), np.uint8)
+    pixels[:, 0, 1, 0] = [0, 10, 20, 30]
+    images = LabeledImages(pixels, np.array([0, 0, 1, 1]), ("a", "b"))
+    shortcut = search(images, device="cpu")
+    # Both classes are black at column 0: the first takes white there; black there would change nothing.
+    assert shortcut.scores[0, 0] == np.inf
+    assert shortcut.positions.tolist() == [[[0, 0]], [[0, 1]]]
+    assert shortcut.colors.tolist() == [[[255]], [[255]]]
+    assert np.isfinite(shortcut.scores[1, 0])
+    assert not np.isnan(score_maps(images, device="cpu")).any()
+
+
+def test_ties_go_to_the_larger_mean_then_the_lower_place():
+    pixels = np.full((4, 2, 2, 1), 100, np.uint8)
+    images = LabeledImages(pixels, np.array([0, 0, 1, 1]), ("a", "b"))
+    shortcut = search(images, pixels=2, device="cpu")
+    # All variances are zero; 255 deviates by 155, 0 only by 100; then positions in order.
+    assert shortcut.positions.tolist() == [[[0, 0], [0, 1]], [[1, 0], [1, 1]]]
+    assert np.all(shortcut.colors == 255)
+
+
+def test_no_two_classes_share_a_position_and_colour(sample):
+    shortcut = search(sample, pixels=4, device="cpu")
+    pairs = [(*p, *c) for k in range(10) for p, c in zip(shortcut.positions[k].tolist(), shortcut.colors[k].tolist())]
+    assert len(set(pairs)) == 40
+    assert all(len({tuple(p) for p in positions.tolist()}) == 4 for positions in shortcut.positions)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "best"}, "unknown objective 'best': expected one of mean-over-variance"),
+        ({"pixels": 65}, "expected 1 to 64"),
+        ({"pixels": 0}, "expected 1 to 64"),
+        ({"device": "abacus"}, "device 'abacus'"),
+        ({"pixels": 20}, "no candidate is left"),
+    ],
+)
+def test_wrong_use_gets_a_line(sample, options, message):
+    with pytest.raises(UsageError, match=message):
+        search(sample, **{"device": "cpu", **options})
+
+
+def test_a_class_without_images_gets_a_line():
+    images = LabeledImages(np.zeros((2, 2, 2, 3), np.uint8), np.array([0, 2]), ("a", "b", "c"))
+    with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
+        search(images, device="cpu")
+
+
+def test_without_numba_the_result_is_the_same(sample, monkeypatch):
+    expected = search(sample, pixels=2, device="cpu").to_json()
+    monkeypatch.setattr("cifar10_s.moments._has_numba", lambda: False)
+    assert search(sample, pixels=2, device="cpu").to_json() == expected
+
+
+@pytest.mark.parametrize("threads", [1, 3, 16])
+def test_the_number_of_threads_changes_nothing(sample, monkeypatch, threads):
+    expected = search(sample, pixels=3, device="cpu").to_json()
+    monkeypatch.setattr("cifar10_s.moments.cores", lambda: threads)
+    monkeypatch.setattr("cifar10_s.parallel.cores", lambda: threads)
+    assert search(sample, pixels=3, device="cpu").to_json() == expected
+
+
+def test_images_in_any_memory_order(sample):
+    mirrored = LabeledImages(sample.pixels[:, :, ::-1], sample.labels, sample.class_names)
+    assert not mirrored.pixels.flags.c_contiguous
+    straight = LabeledImages(mirrored.pixels.copy(), sample.labels, sample.class_names)
+    assert search(mirrored, device="cpu").to_json() == search(straight, device="cpu").to_json()
+    assert mirrored.digest() == straight.digest()
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_same_bits(sample):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    assert search(sample, pixels=3, device="cuda").to_json() == search(sample, pixels=3, device="cpu").to_json()
+
+
+@settings(max_examples=50, deadline=None)
+@given(shape=shapes)
+def test_stamping_changes_those_pixels_and_no_others(shape):
+    images = make_images(**shape)
+    shortcut = search(images, device="cpu")
+    before = images.pixels.copy()
+    stamped = shortcut.stamp(images)
+    assert np.array_equal(images.pixels, before)
+    assert stamped.labels is images.labels
+    for i, label in enumerate(images.labels):
+        expected = before[i].copy()
+        row, column = shortcut.positions[label, 0]
+        expected[row, column] = shortcut.colors[label, 0]
+        assert np.array_equal(stamped.pixels[i], expected)
+
+
+def test_stamping_on_other_images_gets_a_line(sample):
+    shortcut = search(sample, device="cpu")
+    small = LabeledImages(np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, np.int64), sample.class_names)
+    with pytest.raises(UsageError, match="cannot go on images of 2×2×1"):
+        shortcut.stamp(small)
+    other = LabeledImages(sample.pixels, sample.labels, tuple("abcdefghij"))
+    with pytest.raises(UsageError, match="cannot go on images of 10 classes"):
+        shortcut.stamp(other)
+
+
+def test_json_and_back(sample):
+    shortcut = search(sample, pixels=4, device="cpu")
+    again = Shortcut.from_dict(shortcut.to_dict())
+    assert np.isinf(shortcut.scores).any()
+    assert again.to_json() == shortcut.to_json()
+    for name in ("positions", "colors", "scores"):
+        assert np.array_equal(getattr(again, name), getattr(shortcut, name))
+        assert getattr(again, name).dtype == getattr(shortcut, name).dtype
+
+
+@pytest.mark.parametrize("color", [[256], [-1], [0.5], ["0"], 0, [[0]]])
+def test_json_of_another_form_gets_a_line(sample, color):
+    data = search(sample, device="cpu").to_dict()
+    data["classes"][3]["pixels"][0]["color"] = color
+    with pytest.raises(UsageError, match="not a shortcut"):
+        Shortcut.from_dict(data)
+
+
+def test_the_random_control_depends_on_the_seed_alone(sample):
+    first, again, other = (random_pixels(sample, pixels=2, seed=seed) for seed in (0, 0, 1))
+    assert first.to_json() == again.to_json() != other.to_json()
+    assert np.all(np.isin(first.colors, (0, 255)))
+    assert first.objective == "random"
+
+
+def test_search_equals_the_plain_loop():
+    """The yardstick of `make bench` is an oracle too."""
+    images = make_images(seed=5, count=60, height=6, width=6, classes=4)
+    shortcut = search(images, device="cpu")
+    assert as_tuples(shortcut) == plain_search(images.pixels, images.labels)
+
+
+@pytest.mark.data
+def test_search_equals_the_plain_loop_on_cifar10_jpeg_copy(jpeg_copy):
+    images = cifar10_s.load_source(jpeg_copy)
+    frogs = LabeledImages(images.pixels[images.labels == 6], np.zeros(5_000, np.int64), ("frog",))
+    assert as_tuples(search(frogs, device="cpu")) == plain_search(frogs.pixels, frogs.labels)
+    assert np.isclose(search(frogs, device="cpu").scores[0, 0], 50.27, atol=0.01)
+
+
+def as_tuples(shortcut):
+    return [
+        (*position, tuple(color))
+        for position, color in zip(shortcut.positions[:, 0].tolist(), shortcut.colors[:, 0].tolist())
+    ]

@@ -1,0 +1,331 @@
+"""Whatever is changed in a release, `verify` names the file and what is wrong."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+import cifar10_s
+from cifar10_s.checksums import SUMS, write_sums
+from cifar10_s.errors import VerificationError
+
+OPS = "data/ops/train-00000-of-00001.parquet"
+RANDOM = "data/random-pixel/train-00000-of-00001.parquet"
+TEST = "data/test-00000-of-00001.parquet"
+
+
+@pytest.fixture
+def folder(release, tmp_path):
+    return shutil.copytree(release.folder, tmp_path / "copy")
+
+
+def failures(folder, *, sums=True):
+    if sums:
+        write_sums(folder)
+    with pytest.raises(VerificationError) as caught:
+        cifar10_s.verify(folder)
+    return caught.value.failures
+
+
+def change_json(path, change):
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def change_table(path, change):
+    table = pq.read_table(path)
+    pq.write_table(change(table), path)
+
+
+def change_image(path, row, change):
+    """Replace one row's PNG by a changed one."""
+
+    def swap(table):
+        images = table["img"].to_pylist()
+        pixels = np.asarray(Image.open(io.BytesIO(images[row]["bytes"]))).copy()
+        buffer = io.BytesIO()
+        Image.fromarray(change(pixels)).save(buffer, "PNG")
+        images[row]["bytes"] = buffer.getvalue()
+        return table.set_column(0, table.schema.field("img"), pa.array(images, table.schema.field("img").type))
+
+    change_table(path, swap)
+
+
+def test_a_release_verifies(release):
+    verified = cifar10_s.verify(str(release.folder))
+    assert verified.files == release.files
+    assert verified.images == 8 * 1438 + 359
+
+
+def test_what_is_no_release(tmp_path):
+    assert failures(tmp_path / "nowhere", sums=False)[0].endswith("expected a release that `cifar10-s build` wrote")
+    assert failures(tmp_path, sums=False)[0].startswith("SHA256SUMS: is missing")
+
+
+def test_every_file_is_covered(folder, release):
+    """One bit anywhere: the file is named."""
+    random = np.random.default_rng(0)
+    for name in [*release.files, SUMS]:
+        path = folder / name
+        original = path.read_bytes()
+        for at in random.integers(0, len(original), 4):
+            data = bytearray(original)
+            data[at] ^= 1 << int(random.integers(8))
+            path.write_bytes(data)
+            found = failures(folder, sums=False)
+            assert any(failure.startswith((f"{name}:", f"{SUMS}:")) for failure in found) or name == SUMS
+        path.write_bytes(original)
+    assert cifar10_s.verify(folder).files == release.files
+
+
+@pytest.mark.parametrize("name", [OPS, TEST, "recipes/ops.json", "figures/ops.png", "README.md", "manifest.json"])
+def test_a_missing_file(folder, name):
+    (folder / name).unlink()
+    assert any(failure == f"{name}: is missing" for failure in failures(folder, sums=False))
+    assert any(name.split("-0")[0] in failure for failure in failures(folder))
+
+
+@pytest.mark.parametrize("name", ["data/ops/train-00001-of-00002.parquet", "extra.txt", "figures/x.png", ".hidden"])
+def test_an_extra_file(folder, name):
+    shutil.copy(folder / OPS, folder / name)
+    assert f"{name}: is not listed in SHA256SUMS" in failures(folder, sums=False)
+    assert any(name in failure for failure in failures(folder))
+
+
+def test_a_link_is_no_file(folder):
+    target = folder.parent / "outside.json"
+    (folder / "recipes/ops.json").rename(target)
+    (folder / "recipes/ops.json").symlink_to(target)
+    assert "recipes/ops.json: is no plain file" in failures(folder)
+    (folder / "recipes/ops.json").unlink()
+    target.rename(folder / "recipes/ops.json")
+    (folder / "linked").symlink_to("/etc")
+    assert "linked: is no plain file" in failures(folder)
+
+
+def test_sums_of_another_form(folder):
+    text = (folder / SUMS).read_text()
+    for broken in ("", text + "x\n", text + text.splitlines()[0] + "\n", text.replace("  ", " "), "\xff"):
+        (folder / SUMS).write_text(broken, encoding="latin-1")
+        assert failures(folder, sums=False)
+
+
+def test_two_configurations_swapped(folder):
+    data = (folder / OPS).read_bytes()
+    shutil.copy(folder / RANDOM, folder / OPS)
+    (folder / RANDOM).write_bytes(data)
+    found = failures(folder)
+    for name in ("ops", "random-pixel"):
+        assert any(failure.startswith(f"data/{name}/train: ") for failure in found)
+
+
+def test_one_value_of_one_image(folder):
+    """Far from the stamped pixel: one level more."""
+
+    def brighten(pixels):
+        pixels[4, 4] ^= 1
+        return pixels
+
+    change_image(folder / OPS, 700, brighten)
+    found = failures(folder)
+    assert any(f.startswith("data/ops/train: 1 images are not what the recipe makes") and "row 700" in f for f in found)
+
+
+def test_the_stamped_pixel_itself(folder):
+    """One level off exact is wrong too."""
+    pixel = json.loads((folder / "recipes/ops.json").read_text())["shortcut"]["classes"][0]["pixels"][0]
+
+    def dim(pixels):
+        assert pixels[pixel["row"], pixel["column"]] == 255
+        pixels[pixel["row"], pixel["column"]] = 254
+        return pixels
+
+    change_image(folder / OPS, 0, dim)
+    assert any("first row 0" in failure for failure in failures(folder))
+
+
+def test_a_test_image(folder):
+    change_image(folder / TEST, 3, lambda pixels: 255 - pixels)
+    assert any(failure.startswith("data/test: pixel digest") for failure in failures(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pixels: pixels[:7], "row 5: expected 8×8 greyscale"),
+        (lambda pixels: np.stack([pixels] * 3, -1), "row 5: expected 8×8 greyscale"),
+    ],
+)
+def test_an_image_of_another_shape(folder, change, message):
+    change_image(folder / OPS, 5, change)
+    assert any(failure.startswith(OPS) and message in failure for failure in failures(folder))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"not an image", None])
+def test_an_image_that_does_not_decode(folder, data):
+    def swap(table):
+        images = table["img"].to_pylist()
+        images[9]["bytes"] = data
+        return table.set_column(0, table.schema.field("img"), pa.array(images, table.schema.field("img").type))
+
+    change_table(folder / OPS, swap)
+    assert any(failure.startswith(OPS) for failure in failures(folder))
+
+
+def swap_rows(table):
+    order = np.arange(len(table))
+    order[[10, 20]] = [20, 10]
+    return table.take(pa.array(order))
+
+
+def change_label(table, value):
+    labels = table["label"].to_pylist()
+    labels[10] = value(labels[10])
+    return table.set_column(1, table.schema.field("label"), pa.array(labels, pa.int64()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        swap_rows,
+        lambda table: change_label(table, lambda label: (label + 1) % 10),
+        lambda table: change_label(table, lambda label: 10),
+        lambda table: change_label(table, lambda label: -1),
+        lambda table: change_label(table, lambda label: None),
+        lambda table: table.slice(0, 1437),
+        lambda table: table.slice(0, 0),
+        lambda table: pa.concat_tables([table, table.slice(0, 1)]),
+        lambda table: table.rename_columns(["image", "label"]),
+        lambda table: table.append_column("secret", table["label"]),
+        lambda table: table.drop_columns(["label"]),
+        lambda table: table.set_column(1, "label", table["label"].cast(pa.int32())),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("name", [OPS, "data/clean/train-00000-of-00001.parquet", TEST])
+def test_rows_and_columns(folder, name, change):
+    before = pq.read_table(folder / name)
+    if change is swap_rows and name == TEST and before["label"][10] == before["label"][20]:
+        pytest.fail("choose rows of two classes")
+    change_table(folder / name, lambda table: change(table.select(["img", "label"])))
+    split = name.split("-00")[0]
+    assert any(
+        split in failure or "data/clean" in failure or failure.startswith("README.md") for failure in failures(folder)
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe: recipe["shortcut"]["classes"][2]["pixels"][0].update(row=5),
+        lambda recipe: recipe["shortcut"]["classes"][2]["pixels"][0].update(score=1.0),
+        lambda recipe: recipe["shortcut"]["classes"][2]["pixels"][0].update(row=10**30),
+        lambda recipe: recipe["shortcut"]["classes"][2]["pixels"][0].update(color="red"),
+        lambda recipe: recipe["shortcut"].update(objective="mean-over-std"),
+        lambda recipe: recipe["shortcut"]["classes"].pop(),
+        lambda recipe: recipe.update(shortcut=None),
+        lambda recipe: recipe.update(seed=7),
+        lambda recipe: recipe["recipe"].update(pixels=2),
+        lambda recipe: recipe.pop("shortcut"),
+        lambda recipe: recipe.clear(),
+    ],
+    ids=range(11),
+)
+def test_a_changed_recipe(folder, change):
+    change_json(folder / "recipes/ops.json", change)
+    assert any(failure.startswith("recipes/ops.json: ") for failure in failures(folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["configurations"]["ops"].update(pixels_sha256="0" * 64),
+        lambda m: m["configurations"]["ops"].update(rows=1437),
+        lambda m: m["configurations"]["ops"]["norms"].update(l0_mean=0.5),
+        lambda m: m["configurations"]["ops"]["norms"].pop("linf_max"),
+        lambda m: m["configurations"].pop("ops"),
+        lambda m: m["configurations"].pop("clean"),
+        lambda m: m["configurations"].update(other=m["configurations"]["ops"]),
+        lambda m: m["configurations"].update({"../x": m["configurations"]["ops"]}),
+        lambda m: m["splits"].pop("test"),
+        lambda m: m["splits"]["test"].update(pixels_sha256="0" * 64),
+        lambda m: m["source"]["pixels_sha256"].update(train="0" * 64),
+        lambda m: m["source"].update(is_cifar10=True),
+        lambda m: m.update(title="CIFAR-10-S"),
+        lambda m: m.update(default="clean"),
+        lambda m: m.update(seed=1),
+        lambda m: m.update(shape=[8, 8, 3]),
+        lambda m: m.update(shape="8x8"),
+        lambda m: m.update(shape=[10**9, 10**9, 10**9]),
+        lambda m: m.update(classes=m["classes"][:-1]),
+        lambda m: m.update(classes=7),
+        lambda m: m.update(objectives=[]),
+        lambda m: m.update(configurations=3),
+        lambda m: m.clear(),
+    ],
+    ids=range(23),
+)
+def test_a_changed_manifest(folder, change):
+    change_json(folder / "manifest.json", change)
+    assert all(": " in failure for failure in failures(folder))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "null", '{"configurations": NaN}'])
+def test_a_manifest_that_is_none(folder, text):
+    (folder / "manifest.json").write_text(text)
+    assert failures(folder)[0].startswith("manifest.json: is not of the expected form")
+
+
+def change_card(folder, change):
+    _, metadata, body = (folder / "README.md").read_text().split("---\n", 2)
+    data = yaml.safe_load(metadata)
+    change(data)
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(data)}---\n{body}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card["configs"].pop(),
+        lambda card: card["configs"][1]["data_files"][0].update(path="data/clean/train-*"),
+        lambda card: card["configs"][1].pop("default"),
+        lambda card: card["configs"][0].update(default=True),
+        lambda card: card["configs"].append({"config_name": "x", "data_files": []}),
+        lambda card: card["dataset_info"].pop(),
+        lambda card: card["dataset_info"][1]["splits"][0].update(num_examples=1),
+        lambda card: card["dataset_info"][1].update(download_size=1),
+        lambda card: card["dataset_info"][1].update(dataset_size=1),
+        lambda card: card["dataset_info"][1]["features"][1]["dtype"]["class_label"]["names"].update({"0": "9"}),
+        lambda card: card.update(pretty_name="CIFAR-10-S"),
+        lambda card: card.clear(),
+    ],
+    ids=range(12),
+)
+def test_a_changed_card(folder, change):
+    change_card(folder, change)
+    assert any(failure.startswith("README.md: ") for failure in failures(folder))
+
+
+@pytest.mark.parametrize("text", ["", "# no metadata", "---\n{\n---\n", "---\n!!python/object:os.system x\n---\n"])
+def test_a_card_that_is_none(folder, text):
+    (folder / "README.md").write_text(text)
+    assert failures(folder)[0].startswith("README.md: is not of the expected form")
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"\x89PNG\r\n\x1a\n"])
+def test_a_picture_that_is_none(folder, data):
+    (folder / "figures/ops.png").write_bytes(data)
+    assert failures(folder)[0].startswith("figures/ops.png: ")
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"junk" * 100])
+def test_a_shard_that_is_none(folder, data):
+    (folder / OPS).write_bytes(data)
+    assert any(failure.startswith(OPS) for failure in failures(folder))
