@@ -3,7 +3,7 @@
 
 import sys
 
-from cifar10_s.cli import app, run
+from cifar10_s.cli import run
 
 if __name__ == "__main__":
-    sys.exit(run(lambda: app(["build", *sys.argv[1:]])))
+    sys.exit(run(["build", *sys.argv[1:]]))

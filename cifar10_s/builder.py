@@ -61,6 +61,10 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             **options,
         )
 
+    def is_cached(self) -> bool:
+        """Tell whether this very configuration was written before."""
+        return Path(self.cache_dir, datasets.config.DATASET_INFO_FILENAME).is_file()
+
     @cached_property
     def composition(self) -> Composition:
         """The configuration's training images and their shortcut, made when first asked for."""
@@ -132,5 +136,8 @@ def load(
         config_name=configuration,
         cache_dir=None if cache_dir is None else str(cache_dir),
     )
+    if not builder.is_cached():
+        # Made before the library writes: what goes wrong in it then keeps its own error.
+        _ = builder.composition
     builder.download_and_prepare()
     return builder.as_dataset()

@@ -1,5 +1,6 @@
 """The dataset card: the template and a release's facts → the Hub's README.md."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ SIZE_CATEGORIES = (
 
 @dataclass(frozen=True)
 class SplitSize:
-    """What the card says of one split: images, bytes in memory as Arrow, bytes of its files."""
+    """What the card says of one split: images, bytes of images and labels, bytes of the Parquet files."""
 
     num_examples: int
     num_bytes: int
@@ -45,9 +46,15 @@ def render(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (Markdown, not HTML)
     )  # fmt: skip
+    environment.filters["plain"] = _plain
     template = environment.from_string(_template())
     metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
     return template.render(metadata=metadata, manifest=manifest, sizes=sizes, shortcuts=shortcuts)
+
+
+def _plain(text: str) -> str:
+    """Keep a name that somebody else chose from being read as Markdown or HTML."""
+    return re.sub(r"[^\w\s.,:;()'“”-]", lambda match: f"&#{ord(match[0])};", " ".join(text.split()))
 
 
 def _template() -> str:

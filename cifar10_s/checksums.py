@@ -20,10 +20,12 @@ def hash_file(path: Path) -> str:
 
 
 def list_files(folder: Path) -> tuple[list[str], list[str]]:
-    """List a folder's plain files, and whatever else is in it: sorted paths with ``/``, links not followed."""
+    """List a folder's plain files, and what no release has: links, devices, empty folders. Sorted paths with ``/``."""
     plain: list[str] = []
     other: list[str] = []
     for where, folders, files in os.walk(folder):
+        if not folders and not files and Path(where) != folder:
+            other.append(Path(where).relative_to(folder).as_posix())
         for name in files + [name for name in folders if (Path(where) / name).is_symlink()]:
             path = Path(where) / name
             relative = path.relative_to(folder).as_posix()

@@ -3,10 +3,10 @@
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -138,22 +138,40 @@ def _report(done: str, release: Any, as_json: bool) -> None:
         typer.echo(f"  {name:14} {entry['rows']:7} images  pixels {entry['pixels_sha256'][:16]}…  {entry['summary']}")
 
 
-def run(command: Callable[[], Any]) -> int:
-    """Run a command; turn this package's errors into one line each and an exit status."""
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line; gives the exit status. This package's errors become one line each."""
     # Our own bars are silent in a pipe; those of the library are not.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # A broken image gets one line from us; its decoder's warnings say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     try:
-        command()
+        app(arguments)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+        # Ctrl-C, or a signal that `_stop` turned into an orderly end.
+        return _fail("interrupted; what was unfinished is removed", status=status) if status > 128 else status
+    except VerificationError as error:
+        return _fail(*error.failures, status=error.exit_status)
     except Cifar10SError as error:
-        lines = error.failures if isinstance(error, VerificationError) else [" ".join(str(error).split())]
-        for line in lines:
-            typer.echo(f"cifar10-s: {line}", err=True)
-        return error.exit_status
+        return _fail(str(error), status=error.exit_status)
+    except OSError as error:
+        return _fail(str(error), status=1)
     return 0
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """End as after Ctrl-C, so that nothing half-written stays."""
+    sys.exit(128 + number)
+
+
+def _fail(*lines: str, status: int) -> int:
+    for line in lines:
+        typer.echo(f"cifar10-s: {' '.join(line.split())}", err=True)
+    return status
 
 
 def main() -> None:
     """Run ``cifar10-s``."""
-    sys.exit(run(app))
+    sys.exit(run())

@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ Shape = tuple[int, int, int]
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 26
 PNG_LEVEL = 6
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What one task decodes or encodes: at most so many images, and about so many bytes of pixels.
 CHUNK_IMAGES, CHUNK_BYTES = 1_000, 4 << 20
 
@@ -94,7 +96,7 @@ def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:
     # before it decodes. It forgives a JPEG that breaks off, so one without its end marker goes to Pillow.
     target = out[..., 0] if out.shape[-1] == 1 else out
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        if data.startswith(PNG_SIGNATURE):
             imagecodecs.png_decode(data, out=target)
         elif data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9"):
             imagecodecs.jpeg_decode(data, out=target)
@@ -108,6 +110,28 @@ def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:
                 "make all images alike"
             ) from None
         raise SourceError(f"{name}: does not decode ({error}); replace the file") from None
+
+
+def check_plain_png(data: bytes, shape: Sequence[int], name: str) -> None:
+    """Check that a file is a PNG of 8-bit pixels of a shape (H, W, C) and nothing else.
+
+    Readers act on what else a file can hold: an orientation turns the image, a gamma brightens it.
+
+    Raises
+    ------
+    SourceError
+        Where it is not; ``name`` says which file.
+    """
+    height, width, channels = shape
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, color_type, 0, 0, 0)
+    kinds, at = [], 8
+    while at + 12 <= len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    plain = kinds[:1] == [b"IHDR"] and kinds[-1:] == [b"IEND"] and set(kinds[1:-1]) == {b"IDAT"}
+    if not (data.startswith(PNG_SIGNATURE) and data[8:29] == header and plain and at == len(data)):
+        raise SourceError(f"{name}: expected a PNG of 8-bit {_describe(shape)} and nothing else in it")
 
 
 def _read(file: EncodedImage) -> bytes:

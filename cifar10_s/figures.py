@@ -11,7 +11,9 @@ from cifar10_s.shortcut import Shortcut
 
 CELL = 128
 GAP = 8
-SEAM = 2
+SEAM = 3
+LINE = 20
+MIN_WIDTH = 640
 HEADER = 40
 LABEL_WIDTH = 120
 EXAMPLES = 3
@@ -19,27 +21,35 @@ MAX_CLASSES = 20
 MAP_COLUMNS = 5
 # A difference of 8 levels, the usual bound of the noises, is full swing.
 GAIN = 16
-INK, PAPER, MARK = (30, 30, 30), (255, 255, 255), (220, 20, 60)
+INK, PAPER, MARK, FRAME = (30, 30, 30), (255, 255, 255), (220, 20, 60), (150, 150, 150)
 # Dark blue to yellow, even in lightness: five stops of the viridis map.
 STOPS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
 
 
-def gallery(clean: LabeledImages, perturbed: LabeledImages, title: str) -> Image.Image:
-    """Draw a row a class: examples, each clean, perturbed, and their difference."""
+def gallery(
+    clean: LabeledImages, perturbed: LabeledImages, title: str, shortcut: Shortcut | None = None
+) -> Image.Image:
+    """Draw a row a class: examples, each clean, perturbed, and their difference with the shortcut's pixels ringed."""
     count = min(MAX_CLASSES, len(clean.class_names))
-    cell_height, cell_width = _cell(clean.pixels.shape[1:3])
-    width = LABEL_WIDTH + EXAMPLES * (3 * (cell_width + SEAM) + 2 * GAP)
-    canvas = Image.new("RGB", (width, HEADER + count * (cell_height + GAP)), PAPER)
+    shape = clean.pixels.shape[1:3]
+    cell_height, cell_width = _cell(shape)
+    step_x, step_y = cell_width + SEAM, max(cell_height, LINE) + GAP
+    width = max(LABEL_WIDTH + EXAMPLES * (3 * step_x + 2 * GAP), MIN_WIDTH)
+    canvas = Image.new("RGB", (width, HEADER + count * step_y), PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text((GAP, GAP), f"{title}: clean / perturbed / difference x{GAIN}, grey = none", INK, _font(16))
+    caption = f"{title}: clean / perturbed / difference x{GAIN}, grey = none"
+    draw.text((GAP, GAP), caption + _extent(count, len(clean.class_names)), INK, _font(16))
     for label in range(count):
-        top = HEADER + label * (cell_height + GAP)
+        top = HEADER + label * step_y
         _write(draw, (GAP, top + cell_height // 2 - 8), clean.class_names[label], LABEL_WIDTH - GAP)
         for column, i in enumerate(np.flatnonzero(clean.labels == label)[:EXAMPLES]):
-            left = LABEL_WIDTH + column * (3 * (cell_width + SEAM) + 2 * GAP)
+            left = LABEL_WIDTH + column * (3 * step_x + 2 * GAP)
             panels = clean.pixels[i], perturbed.pixels[i], difference(clean.pixels[i], perturbed.pixels[i])
-            for panel, pixels in enumerate(panels):
-                canvas.paste(_enlarge(pixels), (left + panel * (cell_width + SEAM), top))
+            drawn = [_enlarge(pixels) for pixels in panels]
+            if shortcut is not None:
+                _ring(drawn[2], shortcut.positions[label], _scale(shape))
+            for panel, image in enumerate(drawn):
+                _paste(canvas, image, (left + panel * step_x, top))
     return canvas
 
 
@@ -58,24 +68,36 @@ def score_map(scores: NDArray[np.float64], shortcut: Shortcut) -> Image.Image:
     cell_height, cell_width = _cell(scores.shape[1:])
     columns = min(MAP_COLUMNS, count)
     rows = -(-count // columns)
-    step_x, step_y = cell_width + 2 * GAP, cell_height + 2 * GAP + 20
-    canvas = Image.new("RGB", (max(columns * step_x + GAP, 640), HEADER + rows * step_y), PAPER)
+    step_x, step_y = cell_width + 2 * GAP, cell_height + 2 * GAP + LINE
+    canvas = Image.new("RGB", (max(columns * step_x + GAP, MIN_WIDTH), HEADER + rows * step_y), PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text(
-        (GAP, GAP),
-        f"best {shortcut.objective} score at each position, log scale; ring: chosen",
-        INK,
-        _font(16),
-    )
+    caption = f"best {shortcut.objective} score at each position, log scale; ring: chosen"
+    draw.text((GAP, GAP), caption + _extent(count, len(scores)), INK, _font(16))
     for label in range(count):
         left, top = GAP + label % columns * step_x, HEADER + label // columns * step_y
         _write(draw, (left, top), shortcut.class_names[label], cell_width)
-        canvas.paste(_enlarge(_colormap(scores[label])), (left, top + 20))
-        for row, column in shortcut.positions[label]:
-            y = top + 20 + (row + 0.5) * cell_height / scores.shape[1]
-            x = left + (column + 0.5) * cell_width / scores.shape[2]
-            draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=MARK, width=2)
+        panel = _enlarge(_colormap(scores[label]))
+        _ring(panel, shortcut.positions[label], _scale(scores.shape[1:]))
+        _paste(canvas, panel, (left, top + LINE))
     return canvas
+
+
+def _extent(shown: int, count: int) -> str:
+    return f" (first {shown} of {count} classes)" if shown < count else ""
+
+
+def _paste(canvas: Image.Image, panel: Image.Image, where: tuple[int, int]) -> None:
+    """Put a panel on the canvas in a thin frame, so that white at its edge is seen."""
+    left, top = where
+    ImageDraw.Draw(canvas).rectangle((left - 1, top - 1, left + panel.width, top + panel.height), outline=FRAME)
+    canvas.paste(panel, where)
+
+
+def _ring(panel: Image.Image, positions: NDArray[np.int64], scale: int) -> None:
+    """Draw a ring round each (row, column) of a panel."""
+    draw, radius = ImageDraw.Draw(panel), max(7, scale)
+    for y, x in (positions + 0.5) * scale:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK, width=2)
 
 
 def _cell(shape: Sequence[int]) -> tuple[int, int]:
@@ -112,7 +134,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _write(draw: ImageDraw.ImageDraw, where: tuple[int, int], text: str, width: int) -> None:
     """Write one line, cut to a width."""
-    font = _font(14)
+    font, text = _font(14), " ".join(text.split())
     while len(text) > 1 and draw.textlength(text, font) > width:
         text = text[:-2] + "…"
     draw.text(where, text, INK, font)

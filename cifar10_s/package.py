@@ -18,6 +18,7 @@ from cifar10_s.moments import resolve_device
 from cifar10_s.norms import measure_all
 from cifar10_s.recipes import DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
+from cifar10_s.shards import StoredSplit
 
 LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "torch")
 
@@ -26,17 +27,16 @@ def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, 
     """Give what is known of a release before it is made: the first part of its manifest."""
     train = splits["train"]
     source = train.provenance
-    is_cifar10 = all(images.provenance.is_cifar10 for images in splits.values())
     names = [recipe.name for recipe in recipes]
     return {
         "format": 1,
         "name": name,
         "version": DATASET_VERSION,
-        "title": "CIFAR-10-S" if is_cifar10 else f"One-Pixel Shortcut on {source.title}",
+        "title": source.release_title,
         "source": {
             **asdict(source),
             "title": source.title,
-            "is_cifar10": is_cifar10,
+            "is_cifar10": source.is_cifar10,
             "pixels_sha256": {split: images.digest() for split, images in splits.items()},
         },
         "classes": list(train.class_names),
@@ -114,7 +114,7 @@ def recipe_record(composition: Composition, seed: int) -> dict[str, Any]:
     """Give what ``recipes/<configuration>.json`` says: what was done."""
     shortcut = composition.shortcut
     return {
-        "recipe": asdict(composition.recipe),
+        "recipe": composition.recipe.settings(),
         "seed": seed,
         "shortcut": None if shortcut is None else shortcut.to_dict(),
     }
@@ -139,6 +139,8 @@ def _write_configuration(
     builder = OnePixelShortcutBuilder(
         splits=wanted, seed=seed, device=device, config_name=recipe.name, cache_dir=str(scratch)
     )
+    # Made before the library writes: what goes wrong in it then keeps its own error.
+    composition = builder.composition
     builder.download_and_prepare(str(scratch / "out"), file_format="parquet", max_shard_size=max_shard_size)
     sizes = {}
     for split in wanted:
@@ -147,19 +149,17 @@ def _write_configuration(
         shards = sorted((scratch / "out").glob(f"*-{split}*.parquet"))
         for number, shard in enumerate(shards):
             shard.rename(target / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
-        info = builder.info.splits[split]
-        sizes[split] = card.SplitSize(
-            info.num_examples,
-            info.num_bytes,
-            sum(file.stat().st_size for file in target.glob(f"{split}-*.parquet")),
-        )
+        files = sorted(target.glob(f"{split}-*.parquet"))
+        stored = StoredSplit(files, wanted[split].pixels.shape[1:], wanted[split].class_names)
+        file_bytes = sum(file.stat().st_size for file in files)
+        sizes[split] = card.SplitSize(len(stored), stored.num_bytes(), file_bytes)
     shutil.rmtree(scratch)
-    return builder.composition, sizes
+    return composition, sizes
 
 
 def _draw(folder: Path, clean: LabeledImages, composition: Composition) -> None:
     recipe, shortcut = composition.recipe, composition.shortcut
-    figures.gallery(clean, composition.images, recipe.name).save(folder / f"{recipe.name}.png")
+    figures.gallery(clean, composition.images, recipe.name, shortcut).save(folder / f"{recipe.name}.png")
     if shortcut is None or recipe.objective not in OBJECTIVES:
         return
     # One map an objective: that of its first recipe, which has the fewest pixels.

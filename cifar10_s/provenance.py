@@ -36,4 +36,9 @@ class Provenance:
             return "CIFAR-10"
         if self.claims_cifar10:
             return f"an unverified copy of CIFAR-10 ({self.name})"
-        return self.name
+        return f"“{self.name}”" if self.kind in ("parquet", "images") else self.name
+
+    @property
+    def release_title(self) -> str:
+        """How a dataset made from these images is called: CIFAR-10-S only where they are CIFAR-10, checked."""
+        return "CIFAR-10-S" if self.is_cifar10 else f"One-Pixel Shortcut on {self.title}"

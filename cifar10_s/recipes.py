@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from cifar10_s.errors import UsageError, unknown
 
@@ -29,6 +30,10 @@ class Recipe:
     summary: str
     objective: str | None = None
     pixels: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Give all that decides the pixels, for the record."""
+        return {"configuration": self.name, "objective": self.objective, "pixels": self.pixels}
 
 
 RECIPES: dict[str, Recipe] = {

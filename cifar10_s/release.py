@@ -1,5 +1,6 @@
 """Release: build a whole dataset folder, verified before it gets its name; half of one is never left."""
 
+import errno
 import json
 import re
 import shutil
@@ -70,7 +71,9 @@ def build(
     """
     _check_name(name)
     _check_shard_size(max_shard_size)
-    output = Path(name if output is None else output)
+    given = Path(name if output is None else output)
+    # A link is followed, and `.` has a name: what is replaced is the folder itself.
+    output = given.expanduser().resolve()
     recipes = select(configurations)
     device = resolve_device(device)
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
@@ -82,12 +85,12 @@ def build(
     if _is_taken(output) and not overwrite:
         if not _holds(output, describe(splits, recipes, name=name, seed=seed), [r.name for r in recipes]):
             raise _taken(output)
-        return verify(output)
+        return verify(given)
     with _staging(output) as folder:
         write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_size=max_shard_size)
         verified = verify(folder)
-        _put_in_place(folder, output)
-    return VerifiedRelease(output, verified.manifest, verified.files, verified.images)
+        _put_in_place(folder, output, overwrite=overwrite)
+    return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
 
 
 def _check_name(name: str) -> None:
@@ -151,12 +154,25 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _put_in_place(folder: Path, output: Path) -> None:
-    """Rename a finished folder; an older one is set aside first, and removed last."""
+def _put_in_place(folder: Path, output: Path, *, overwrite: bool) -> None:
+    """Give a finished folder its name; what had it before is removed only when that is done."""
     folder.chmod(0o755)
-    if not output.exists():
-        folder.rename(output)
+    if not (overwrite and _is_taken(output)):
+        try:
+            folder.rename(output)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise _taken(output) from None
+            raise
         return
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-old-", dir=output.parent) as aside:
-        output.rename(Path(aside) / output.name)
+    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent)) / output.name
+    try:
+        output.rename(aside)
         folder.rename(output)
+    except BaseException:
+        if not output.exists() and aside.exists():
+            aside.rename(output)
+        raise
+    finally:
+        if output.exists():
+            shutil.rmtree(aside.parent, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Shards: the Parquet files of one released split, read a row group at a time."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,27 +9,42 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cifar10_s.codec import decode_into
+from cifar10_s.codec import check_plain_png, decode_into
 from cifar10_s.errors import SourceError
 from cifar10_s.images import LabeledImages
 from cifar10_s.parallel import progress_bar, thread_map
 
 Result = TypeVar("Result")
 
-COLUMNS = {"img": pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "label": pa.int64()}
+COLUMNS = [("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
+LABEL_BYTES = 8
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Consecutive rows: group ``number`` of ``file``, whose first row is row ``start`` of the split."""
+    """Consecutive rows: group ``number`` of ``file``.
+
+    Its first row is row ``start`` of the split, and row ``start_in_file`` of the file.
+    """
 
     file: Path
     number: int
     start: int
+    start_in_file: int
     rows: int
+
+    @property
+    def part(self) -> slice:
+        """Where its rows are in the split."""
+        return slice(self.start, self.start + self.rows)
+
+    def name(self, row: int) -> str:
+        """Say where a row of the split is: its file, and its row there."""
+        return f"{self.file}: row {row - self.start + self.start_in_file}"
 
 
 @dataclass(frozen=True)
@@ -56,23 +72,30 @@ class StoredSplit:
         Raises
         ------
         SourceError
-            Where a shard is no Parquet file with the columns ``img`` and ``label``.
+            Where a shard is no Parquet file with the columns ``img`` and ``label`` and these classes.
         """
         groups = []
         start = 0
         for file in self.files:
             try:
                 metadata = pq.read_metadata(file)
-                columns = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
+                schema = metadata.schema.to_arrow_schema()
             except (pa.ArrowException, OSError) as error:
                 raise SourceError(f"{file}: is no Parquet file ({error})") from None
+            columns = [(field.name, field.type) for field in schema]
             if columns != COLUMNS:
                 raise SourceError(f"{file}: expected the columns {COLUMNS}, got {columns}")
+            if _features(schema) != self._expected_features():
+                raise SourceError(f"{file}: expected features {self._expected_features()}, got {_features(schema)}")
+            start_of_file = start
             for number in range(metadata.num_row_groups):
                 rows = metadata.row_group(number).num_rows
-                groups.append(RowGroup(file, number, start, rows))
+                groups.append(RowGroup(file, number, start, start - start_of_file, rows))
                 start += rows
         return groups
+
+    def _expected_features(self) -> dict[str, Any]:
+        return {"img": {"_type": "Image"}, "label": {"names": list(self.class_names), "_type": "ClassLabel"}}
 
     def __len__(self) -> int:
         return sum(group.rows for group in self.groups)
@@ -86,15 +109,24 @@ class StoredSplit:
         SourceError
             Where a row has none, or one that no class has.
         """
-        parts = [_column(file, None, "label").to_numpy() for file in self.files]
-        labels = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
-        if len(wrong):
-            raise SourceError(
-                f"{self.files[0].parent}: row {wrong[0]}: expected a label from 0 to "
-                f"{len(self.class_names) - 1}, got {labels[wrong[0]]}"
-            )
-        return labels
+        parts = [np.empty(0, np.int64)]
+        for file in self.files:
+            labels = _column(file, None, "label").to_numpy()
+            wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
+            if len(wrong):
+                expected = f"expected a label from 0 to {len(self.class_names) - 1}"
+                raise SourceError(f"{file}: row {wrong[0]}: {expected}, got {labels[wrong[0]]}")
+            parts.append(labels)
+        return np.concatenate(parts)
+
+    def num_bytes(self) -> int:
+        """Give the bytes of the image files and the labels: what the card says the split takes."""
+        images = (_column(file, None, "img").field("bytes") for file in self.files)
+        return LABEL_BYTES * len(self) + sum(pc.sum(pc.binary_length(files)).as_py() or 0 for files in images)
+
+    def name(self, row: int) -> str:
+        """Say where a row of the split is: its file, and its row there."""
+        return next(group for group in self.groups if row < group.start + group.rows).name(row)
 
     def map_groups(
         self, function: Callable[[RowGroup, NDArray[np.uint8]], Result]
@@ -104,7 +136,7 @@ class StoredSplit:
         Raises
         ------
         SourceError
-            Where an image does not decode, or is not of the expected shape.
+            Where an image is no plain PNG of the expected shape.
         """
 
         def work(group: RowGroup) -> tuple[RowGroup, NDArray[np.uint8], Result]:
@@ -116,19 +148,32 @@ class StoredSplit:
     def load(self) -> LabeledImages:
         """Read the whole split into memory; errors as for `map_groups` and `labels`."""
         if not len(self):
-            raise SourceError(f"{', '.join(map(str, self.files))}: holds no rows")
+            raise SourceError(f"{self.files[0]}: holds no rows: expected at least one")
         labels, pixels = self.labels, np.empty((len(self), *self.shape), np.uint8)
         with progress_bar(f"decode {self.files[0].parent.name}", len(self)) as bar:
             for group, decoded, _ in self.map_groups(lambda group, pixels: None):
-                pixels[group.start : group.start + group.rows] = decoded
+                pixels[group.part] = decoded
                 bar.update(group.rows)
         return LabeledImages(pixels, labels, self.class_names)
 
     def _decode(self, group: RowGroup) -> NDArray[np.uint8]:
         pixels = np.empty((group.rows, *self.shape), np.uint8)
-        for i, data in enumerate(_column(group.file, group.number, "img").to_pylist()):
-            decode_into(data, pixels[i], f"{group.file}: row {group.start + i}")
+        column = _column(group.file, group.number, "img")
+        if column.field("path").null_count != group.rows:
+            raise SourceError(f"{group.file}: an image has a path: expected its bytes alone")
+        for i, data in enumerate(column.field("bytes").to_pylist()):
+            name = group.name(group.start + i)
+            check_plain_png(data, self.shape, name)
+            decode_into(data, pixels[i], name)
         return pixels
+
+
+def _features(schema: Any) -> Any:
+    """Give the features that `datasets` reads from a shard's own metadata."""
+    try:
+        return json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    except (TypeError, LookupError, ValueError, RecursionError):
+        return None
 
 
 def _column(file: Path, group: int | None, name: str) -> Any:
@@ -139,7 +184,6 @@ def _column(file: Path, group: int | None, name: str) -> Any:
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
     column = table.column(name).combine_chunks()
-    values = column.field("bytes") if name == "img" else column
-    if column.null_count or values.null_count:
+    if column.null_count or (name == "img" and column.field("bytes").null_count):
         raise SourceError(f"{file}: a row has no {name}: expected one in every row")
-    return values
+    return column

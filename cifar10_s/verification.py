@@ -1,11 +1,12 @@
 """Verify: reopen a release and check that it is what it says. Nothing here comes from `package`."""
 
+import html
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -22,16 +23,25 @@ from cifar10_s.errors import Cifar10SError, VerificationError
 from cifar10_s.images import LabeledImages, PixelDigest
 from cifar10_s.norms import CHUNK, Norms, measure
 from cifar10_s.parallel import chunks, progress_bar
+from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import DEFAULTS, RECIPES
+from cifar10_s.search import OBJECTIVES
 from cifar10_s.shards import RowGroup, StoredSplit
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
 
 CARD = "README.md"
+MANIFEST_FIELDS = (
+    "classes", "configurations", "default", "device", "format", "libraries", "name", "objectives", "seed", "shape",
+    "source", "splits", "title", "version",
+)  # fmt: skip
+ENTRY_FIELDS = ("norms", "pixels_sha256", "rows", "summary")
+KINDS = ("archive", "hub", "images", "memory", "parquet", "sample")
+MAX_FIGURE_PIXELS = 1 << 25
 # What reading a file of another form than expected can raise.
 MALFORMED = (
     ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, TypeError, ValueError,
-    yaml.YAMLError,
+    Image.DecompressionBombError, yaml.YAMLError,
 )  # fmt: skip
 
 
@@ -97,9 +107,14 @@ class _Verification:
     def fail(self, file: str, what: str) -> None:
         self.failures.append(f"{file}: {what}")
 
+    def fail_at(self, where: str, what: str) -> None:
+        """Fail at a place that begins with this folder's path."""
+        self.fail(where.removeprefix(f"{self.folder}/"), what)
+
     def expect(self, file: str, what: str, expected: object, got: object) -> None:
-        if expected != got:
-            self.fail(file, f"{what}: expected {expected}, got {got}")
+        """Compare as JSON does: 1, 1.0 and true are three things."""
+        if _as_json(expected) != _as_json(got):
+            self.fail(file, f"{what}: expected {_brief(expected)}, got {_brief(got)}")
 
     @contextmanager
     def reading(self, file: str) -> Iterator[None]:
@@ -132,17 +147,11 @@ class _Verification:
         with self.reading(MANIFEST):
             self.manifest = self.read_json(MANIFEST)
             names, splits = list(self.manifest["configurations"]), list(self.manifest["splits"])
-            for name in names:
-                if name not in RECIPES:
-                    self.fail(MANIFEST, f"unknown configuration {name!r}: was it made by another version?")
-            if "clean" not in names:
-                self.fail(MANIFEST, "expected a configuration 'clean', with which the others are compared")
-            if not set(splits) <= {"test"}:
-                self.fail(MANIFEST, f"splits: expected test or none, got {splits}")
+            self._check_manifest(names, splits)
             shards = {split: self._find_shards(split) for split in [f"{name}/train" for name in names] + splits}
             expected = {CARD, MANIFEST, *(file for found in shards.values() for file in found)}
             expected |= {f"recipes/{name}.json" for name in names} | {f"figures/{name}.png" for name in names}
-            expected |= {f"figures/scores-{objective}.png" for objective in self.manifest["objectives"]}
+            expected |= {f"figures/scores-{objective}.png" for objective in _objectives(names)}
             for name in sorted(expected - self.files.keys()):
                 self.fail(name, "is missing")
             for name in sorted(self.files.keys() - expected):
@@ -156,6 +165,41 @@ class _Verification:
                 for split, found in shards.items()
             }
 
+    def _check_manifest(self, names: list[str], splits: list[str]) -> None:
+        """Check what the manifest says of the release as a whole; its numbers are checked with the images."""
+        manifest = self.manifest
+        self.expect(MANIFEST, "fields", sorted(MANIFEST_FIELDS), sorted(manifest))
+        self.expect(MANIFEST, "format", 1, manifest["format"])
+        for name in names:
+            if name not in RECIPES:
+                self.fail(MANIFEST, f"unknown configuration {name!r}: was it made by another version?")
+            self.expect(MANIFEST, f"fields of {name}", sorted(ENTRY_FIELDS), sorted(manifest["configurations"][name]))
+        if "clean" not in names:
+            self.fail(MANIFEST, "expected a configuration 'clean', with which the others are compared")
+        if splits not in ([], ["test"]):
+            self.fail(MANIFEST, f"splits: expected test or none, got {_brief(splits)}")
+        self.expect(MANIFEST, "objectives", _objectives(names), manifest["objectives"])
+        self.expect(MANIFEST, "default", next(name for name in DEFAULTS if name in names), manifest["default"])
+        forms = {"version": r"\d+\.\d+\.\d+", "name": r"[A-Za-z0-9][\w.-]*", "device": r"[\w:]+"}
+        for field, form in forms.items():
+            if not re.fullmatch(form, manifest[field], re.ASCII):
+                self.fail(MANIFEST, f"{field}: expected {form}, got {_brief(manifest[field])}")
+        if type(manifest["seed"]) is not int or not all(isinstance(v, str) for v in manifest["libraries"].values()):
+            self.fail(MANIFEST, "expected a whole number as seed and a version for each library")
+        self._check_provenance()
+
+    def _check_provenance(self) -> None:
+        """Check that the release is called what its source allows."""
+        source = dict(self.manifest["source"])
+        fields: dict[str, Any] = {field: source.get(field) for field in ("kind", "name", "claims_cifar10", "check")}
+        provenance = Provenance(**fields)
+        expected = {**fields, "title": provenance.title, "is_cifar10": provenance.is_cifar10}
+        source.pop("pixels_sha256")
+        self.expect(MANIFEST, "source", expected, source)
+        self.expect(MANIFEST, "title", provenance.release_title, self.manifest["title"])
+        if provenance.kind not in KINDS or type(provenance.claims_cifar10) is not bool:
+            self.fail(MANIFEST, f"source: expected one of the kinds {', '.join(KINDS)}, got {_brief(provenance.kind)}")
+
     def _find_shards(self, split: str) -> list[str]:
         pattern = re.compile(rf"data/{re.escape(split)}-\d{{5}}-of-\d{{5}}\.parquet")
         found = sorted(file for file in self.files if pattern.fullmatch(file))
@@ -165,45 +209,56 @@ class _Verification:
         return found
 
     def check_card(self) -> None:
-        """Check the YAML by which the Hub and `datasets` find splits, features and sizes."""
+        """Check the YAML by which the Hub and `datasets` find splits, features and sizes, and the digests shown."""
         with self.reading(CARD):
             text = (self.folder / CARD).read_text(encoding="utf-8")
             if not text.startswith("---\n") or "\n---\n" not in text:
                 raise ValueError("no YAML between two lines ---")
-            metadata = yaml.safe_load(text[4:].split("\n---\n", 1)[0])
+            metadata, body = text[4:].split("\n---\n", 1)
+            data = yaml.load(metadata, _PlainLoader)  # noqa: S506 (it is a SafeLoader)
             names, splits = list(self.manifest["configurations"]), list(self.manifest["splits"])
-            default = next(name for name in DEFAULTS if name in names)
-            self.expect(MANIFEST, "default", default, self.manifest["default"])
-            self.expect(CARD, "title", self.manifest["title"], metadata["pretty_name"])
-            self.expect(CARD, "configs", [_config(name, splits, default) for name in names], metadata["configs"])
-            self.expect(CARD, "dataset_info", names, [info["config_name"] for info in metadata["dataset_info"]])
-            for info in metadata["dataset_info"]:
-                self._check_info(info["config_name"], info)
+            self.expect(CARD, "title", self.manifest["title"], data["pretty_name"])
+            configs = [_config(name, splits, self.manifest["default"]) for name in names]
+            self.expect(CARD, "configs", configs, data["configs"])
+            self.expect(CARD, "dataset_info", names, [info["config_name"] for info in data["dataset_info"]])
+            for info in data["dataset_info"]:
+                self._check_info(info)
+            if f"# {self.manifest['title']}" not in html.unescape(body).splitlines():
+                self.fail(CARD, f"expected the heading # {self.manifest['title']}")
+            for name, entry in {**self.manifest["configurations"], **self.manifest["splits"]}.items():
+                if entry["pixels_sha256"] not in body:
+                    self.fail(CARD, f"expected the pixel digest of {name}, {entry['pixels_sha256']}")
 
-    def _check_info(self, name: str, info: Mapping[str, Any]) -> None:
+    def _check_info(self, info: Mapping[str, Any]) -> None:
         """Check what the card says of one configuration's columns and sizes."""
+        name = info["config_name"]
         stored = {"train": self.stored[f"{name}/train"]}
         stored |= {split: self.stored[split] for split in self.manifest["splits"]}
         classes = {str(label): name for label, name in enumerate(self.manifest["classes"])}
-        features = [
-            {"name": "img", "dtype": "image"},
-            {"name": "label", "dtype": {"class_label": {"names": classes}}},
-        ]
-        rows = {split: len(shards) for split, shards in stored.items()}
-        download_size = sum(file.stat().st_size for shards in stored.values() for file in shards.files)
-        dataset_size = sum(split["num_bytes"] for split in info["splits"])
-        given = {split["name"]: split["num_examples"] for split in info["splits"]}
-        where = f"dataset_info of {name}"
-        self.expect(CARD, f"{where}: features", features, info["features"])
-        self.expect(CARD, f"{where}: num_examples", rows, given)
-        self.expect(CARD, f"{where}: download_size", download_size, info["download_size"])
-        self.expect(CARD, f"{where}: dataset_size", dataset_size, info["dataset_size"])
+        sizes = {split: shards.num_bytes() for split, shards in stored.items()}
+        expected = {
+            "config_name": name,
+            "features": [
+                {"name": "img", "dtype": "image"},
+                {"name": "label", "dtype": {"class_label": {"names": classes}}},
+            ],
+            "splits": [
+                {"name": split, "num_bytes": sizes[split], "num_examples": len(shards)}
+                for split, shards in stored.items()
+            ],
+            "download_size": sum(file.stat().st_size for shards in stored.values() for file in shards.files),
+            "dataset_size": sum(sizes.values()),
+        }
+        for field in expected.keys() | info.keys():
+            self.expect(CARD, f"dataset_info of {name}: {field}", expected.get(field), info.get(field))
 
     def check_figures(self) -> None:
         """Check that every figure is a picture."""
         for name in self.files:
             if name.startswith("figures/"):
                 with self.reading(name), Image.open(self.folder / name, formats=("PNG",)) as image:
+                    if image.width * image.height > MAX_FIGURE_PIXELS:
+                        raise ValueError(f"{image.width}×{image.height} is too large for a figure")
                     image.load()
 
     def check_images(self) -> None:
@@ -217,9 +272,10 @@ class _Verification:
             self.images += sum(map(len, source.values()))
             self._check_source(source)
             for name, entry in self.manifest["configurations"].items():
+                shortcut = None
                 with self.reading(f"recipes/{name}.json"):
                     shortcut = self._check_recipe(name, clean)
-                    self._check_configuration(name, entry, clean, shortcut)
+                self._check_configuration(name, entry, clean, shortcut)
 
     def _check_source(self, source: Mapping[str, LabeledImages]) -> None:
         """Check the clean splits, and that nothing is called CIFAR-10 that is not."""
@@ -233,15 +289,14 @@ class _Verification:
                 failure = compare_with_cifar10(images, split)
                 if failure is not None:
                     self.fail(MANIFEST, f"the {split} split is said to be CIFAR-10: {failure}")
-        elif self.manifest["title"] == "CIFAR-10-S":
-            self.fail(MANIFEST, "is called CIFAR-10-S, but its source is not CIFAR-10")
 
     def _check_recipe(self, name: str, clean: LabeledImages) -> Shortcut | None:
         """Check that the recorded shortcut is what the search finds on the clean images."""
         file = f"recipes/{name}.json"
         record, recipe, seed = self.read_json(file), RECIPES[name], self.manifest["seed"]
         found = find_shortcut(recipe, clean, seed=seed, device="cpu")
-        self.expect(file, "recipe", asdict(recipe), record["recipe"])
+        self.expect(file, "fields", ["recipe", "seed", "shortcut"], sorted(record))
+        self.expect(file, "recipe", recipe.settings(), record["recipe"])
         self.expect(file, "seed", seed, record["seed"])
         self.expect(file, "shortcut", None if found is None else found.to_dict(), record["shortcut"])
         return None if record["shortcut"] is None else Shortcut.from_dict(record["shortcut"])
@@ -252,18 +307,20 @@ class _Verification:
         """Check one configuration's rows, labels, pixels, digest and norms."""
         where, stored = f"data/{name}/train", self.stored[f"{name}/train"]
         self.expect(where, "rows", entry["rows"], len(stored))
-        if not np.array_equal(stored.labels, clean.labels):
-            self.fail(where, "labels: expected those of data/clean/train in the same order, got others")
+        self.expect(where, "rows", len(clean), len(stored))
+        if len(clean) != len(stored):
             return
+        for row in np.flatnonzero(stored.labels != clean.labels)[:1]:
+            expected, got = clean.labels[row], stored.labels[row]
+            self.fail_at(stored.name(row), f"expected label {expected}, as in data/clean, got {got}")
         digest = PixelDigest(clean.pixels.shape, stored.labels)
         wrong: list[int] = []
         norms = Norms()
 
         def examine(group: RowGroup, pixels: NDArray[np.uint8]) -> tuple[Norms, list[int]]:
-            part = slice(group.start, group.start + group.rows)
-            expected = _stamped(clean.pixels[part], clean.labels[part], shortcut)
+            expected = _stamped(clean.pixels[group.part], clean.labels[group.part], shortcut)
             differs = np.flatnonzero((pixels != expected).any((1, 2, 3))) + group.start
-            parts = (measure(clean.pixels[part][c], pixels[c]) for c in chunks(group.rows, CHUNK))
+            parts = (measure(clean.pixels[group.part][c], pixels[c]) for c in chunks(group.rows, CHUNK))
             return reduce(add, parts, Norms()), differs.tolist()
 
         with progress_bar(f"verify {name}", len(stored)) as bar:
@@ -273,10 +330,8 @@ class _Verification:
                 self.images += group.rows
                 bar.update(group.rows)
         if wrong:
-            self.fail(
-                where,
-                f"{len(wrong)} images are not what the recipe makes of the clean ones, first row {wrong[0]}",
-            )
+            images = "1 image is" if len(wrong) == 1 else f"this and {len(wrong) - 1} more images are"
+            self.fail_at(stored.name(wrong[0]), f"{images} not what the recipe makes of the clean ones")
         self.expect(where, "pixel digest", entry["pixels_sha256"], digest.hexdigest())
         self._check_norms(name, entry["norms"], norms.to_dict())
 
@@ -287,6 +342,29 @@ class _Verification:
         )
         if not same:
             self.fail(MANIFEST, f"norms of {name}: expected {dict(measured)}, got {dict(recorded)}")
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def _objectives(names: list[str]) -> list[str]:
+    """Name the objectives that the configurations' searches use."""
+    return [objective for objective in OBJECTIVES if any(RECIPES[name].objective == objective for name in names)]
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
 
 
 def _config(name: str, splits: list[str], default: str) -> dict[str, Any]:
