@@ -1,5 +1,6 @@
 """The compiled inner loop of `moments` on the CPU (numba)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 FLUSH = 65_536
 
 
-@njit(nogil=True, cache=True)
+def compiled(function: Callable[..., None]) -> Any:
+    """Compile a function; keep the result on disk where this machine has a place to write it."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+@compiled
 def add_four(a: Any, b: Any, c: Any, d: Any, sums: Any, products: Any) -> None:
     """Add four images' bytes to ``sums``, and their products with themselves shifted by s to ``products[s]``.
 
@@ -30,7 +39,7 @@ def add_four(a: Any, b: Any, c: Any, d: Any, sums: Any, products: Any) -> None:
             )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def accumulate(
     rows: NDArray[np.uint8],
     index: NDArray[np.int64],

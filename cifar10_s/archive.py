@@ -1,8 +1,7 @@
 """The original CIFAR-10 archive, read without unpacking it and without trusting its pickles."""
 
+import gzip
 import hashlib
-import io
-import pickle
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.errors import ChecksumError, SourceError
+from cifar10_s.unpickling import load_plain
 
 FOLDER = "cifar-10-batches-py"
 META = "batches.meta"
@@ -82,22 +82,39 @@ def _from_tar(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """Read members into memory; nothing is unpacked, so nothing can land outside a folder."""
     files = {}
     try:
-        with tarfile.open(path, "r:*") as tar:
-            for member in tar:
-                _check_member(member, path)
-                name = PurePosixPath(member.name).name
-                if name in names:
-                    stream = tar.extractfile(member)
-                    files[name] = stream.read() if stream else b""
+        with path.open("rb") as file:
+            stream: Any = _BoundedReader(gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file)
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    _check_member(member, path)
+                    name = PurePosixPath(member.name).name
+                    if name in names:
+                        content = tar.extractfile(member)
+                        files[name] = content.read() if content else b""
             # The checksum of the compressed stream comes after the last member.
-            while tar.fileobj and tar.fileobj.read(1 << 20):
+            while stream.read(1 << 20):
                 pass
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, LookupError, OverflowError) as error:
         raise SourceError(f"{path}: cannot be read to its end ({error}); download it again") from None
     missing = [name for name in names if name not in files]
     if missing:
         raise SourceError(f"{path}: holds no {', '.join(missing)}: expected {FOLDER}/{', '.join(names)}")
     return {name: files[name] for name in names}
+
+
+class _BoundedReader:
+    """A stream that refuses to give more than an archive of CIFAR-10 can hold."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.tell, self.seek = stream.tell, stream.seek
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes."""
+        if not 0 <= size <= MAX_BYTES or self.tell() > 8 * MAX_BYTES:
+            raise tarfile.ReadError("it holds more than CIFAR-10 does")
+        data: bytes = self._stream.read(size)
+        return data
 
 
 def _check_member(member: tarfile.TarInfo, path: Path) -> None:
@@ -116,7 +133,7 @@ def _check_member(member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _read_batch(data: bytes, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    batch = _unpickle(data, name)
+    batch = load_plain(data, name)
     if not isinstance(batch, dict) or b"data" not in batch or b"labels" not in batch:
         raise SourceError(f"{name}: expected a dictionary with data and labels")
     rows, listed = batch[b"data"], batch[b"labels"]
@@ -130,62 +147,3 @@ def _read_batch(data: bytes, name: str) -> tuple[NDArray[np.uint8], NDArray[np.i
         raise SourceError(f"{name}: {len(rows)} rows of data but {len(listed)} labels; rows are missing")
     pixels = np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return pixels, np.array(listed, np.int64)
-
-
-def _unpickle(data: bytes, name: str) -> Any:
-    """Rebuild plain values and arrays; any other global a pickle names is refused before it is looked up."""
-    try:
-        return _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()
-    except _ForbiddenGlobalError as error:
-        raise SourceError(
-            f"{name}: its pickle names {error}, which is no part of an array; it was not run; do not use this file"
-        ) from None
-    except Exception as error:  # a broken pickle can raise anything
-        raise SourceError(f"{name}: is no readable pickle ({type(error).__name__}: {error})") from None
-
-
-class _ForbiddenGlobalError(Exception):
-    pass
-
-
-# What an array's pickle calls, replaced by stand-ins that can do nothing else.
-_NDARRAY = "the array type, named but never called"
-
-
-def _empty_array(kind: object, shape: object, code: object) -> NDArray[Any]:
-    """Stand in for NumPy's ``_reconstruct``, which always starts with an empty array."""
-    if kind is not _NDARRAY or shape != (0,):
-        raise ValueError("an array that is not rebuilt the usual way")
-    return np.ndarray((0,), np.uint8)
-
-
-def _byte_dtype(code: object, *options: object) -> Any:
-    """Stand in for ``numpy.dtype``: the batches hold bytes only."""
-    if code not in ("u1", b"u1"):
-        raise ValueError(f"an array of {code!r} where bytes (u1) are expected")
-    return np.dtype(np.uint8, copy=True)
-
-
-def _latin1_bytes(text: object, encoding: object) -> bytes:
-    """Stand in for ``_codecs.encode``, by which Python 3 writes bytes into old pickles."""
-    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise ValueError("bytes that are not written the usual way")
-    return text.encode("latin1")
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _byte_dtype,
-    ("_codecs", "encode"): _latin1_bytes,
-}
-
-
-# The unpickler written in Python: the one in C takes memory for any number that a broken file names.
-class _PlainUnpickler(pickle._Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise _ForbiddenGlobalError(f"{module}.{name}") from None

@@ -142,10 +142,13 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line; gives the exit status. This package's errors become one line each."""
     # Our own bars are silent in a pipe; those of the library are not.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # A broken image gets one line from us; its decoder's warnings say less.
+    # What is broken gets one line from us; the warnings of the libraries beneath say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        # What nohup has switched off stays off.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
     try:
         app(arguments)
     except SystemExit as end:

@@ -66,7 +66,7 @@ def decode_all(
     SourceError
         Where a file is no image, is broken or too large, or is not of the first one's size and mode.
     """
-    shape = _probe(_read(files[0]), name(0))
+    shape = _probe(_read(files[0], name(0)), name(0))
     try:
         pixels = np.empty((len(files), *shape), np.uint8)
     except MemoryError:
@@ -75,7 +75,7 @@ def decode_all(
     def decode_chunk(part: slice) -> int:
         wanted = range(len(files))[part]
         for i in wanted:
-            decode_into(_read(files[i]), pixels[i], name(i))
+            decode_into(_read(files[i], name(i)), pixels[i], name(i))
         return len(wanted)
 
     with progress_bar(description, len(files)) as bar:
@@ -109,6 +109,11 @@ def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:
                 f"{name}: expected {_describe(out.shape)} like the images before it, got {_describe(got)}; "
                 "make all images alike"
             ) from None
+        if "invalid out." in str(error):
+            raise SourceError(
+                f"{name}: has transparency, or more than 8 bits a channel: expected 8-bit {_describe(out.shape)}; "
+                "convert the images"
+            ) from None
         raise SourceError(f"{name}: does not decode ({error}); replace the file") from None
 
 
@@ -134,8 +139,11 @@ def check_plain_png(data: bytes, shape: Sequence[int], name: str) -> None:
         raise SourceError(f"{name}: expected a PNG of 8-bit {_describe(shape)} and nothing else in it")
 
 
-def _read(file: EncodedImage) -> bytes:
-    return file.read_bytes() if isinstance(file, Path) else file
+def _read(file: EncodedImage, name: str) -> bytes:
+    try:
+        return file.read_bytes() if isinstance(file, Path) else file
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be read ({error.strerror}); check the file and its permissions") from None
 
 
 def _describe(shape: Sequence[int]) -> str:

@@ -95,7 +95,7 @@ def _paste(canvas: Image.Image, panel: Image.Image, where: tuple[int, int]) -> N
 
 def _ring(panel: Image.Image, positions: NDArray[np.int64], scale: int) -> None:
     """Draw a ring round each (row, column) of a panel."""
-    draw, radius = ImageDraw.Draw(panel), max(7, scale)
+    draw, radius = ImageDraw.Draw(panel), max(7, scale * 4 // 5)
     for y, x in (positions + 0.5) * scale:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK, width=2)
 

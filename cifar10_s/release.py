@@ -100,9 +100,11 @@ def _check_name(name: str) -> None:
 
 def _check_shard_size(size: str) -> None:
     try:
-        convert_file_size_to_int(size)
+        is_size = convert_file_size_to_int(size) > 0
     except ValueError:
-        raise UsageError(f"max_shard_size: expected a size such as 500MB or 1GiB, got {size!r}") from None
+        is_size = False
+    if not is_size:
+        raise UsageError(f"max_shard_size: expected a size such as 500MB or 1GiB, got {size!r}")
 
 
 def _is_taken(output: Path) -> bool:

@@ -146,7 +146,7 @@ def score_maps(images: LabeledImages, *, objective: str = "mean-over-variance", 
     """Give each class's best score at each position, over all colours: (K, H, W) float64."""
     score = _objective(objective)
     moments = compute_moments(images, device=device)
-    return np.stack([score(_deviations(moments, k, images.class_names)).max(-1) for k in range(len(moments.counts))])
+    return np.stack([score(_deviations(moments, k)).max(-1) for k in range(len(moments.counts))])
 
 
 def random_pixels(images: LabeledImages, *, pixels: int = 1, seed: int = 0) -> Shortcut:
@@ -165,7 +165,7 @@ def random_pixels(images: LabeledImages, *, pixels: int = 1, seed: int = 0) -> S
     colors = candidate_colors(images.pixels.shape[-1])
     scores = np.empty_like(drawn.scores)
     for k, positions in enumerate(drawn.positions):
-        scored = mean_over_variance(_deviations(moments, k, images.class_names))
+        scored = mean_over_variance(_deviations(moments, k))
         for i, (row, column) in enumerate(positions):
             color = int(np.flatnonzero((colors == drawn.colors[k, i]).all(1))[0])
             scores[k, i] = scored[row, column, color]
@@ -188,26 +188,26 @@ def _objective(name: str) -> Objective:
         raise unknown("objective", name, OBJECTIVES) from None
 
 
-def _deviations(moments: Moments, label: int, class_names: tuple[str, ...]) -> Deviations:
-    """Take one class out of the moments, in integers that cannot overflow."""
+def _deviations(moments: Moments, label: int) -> Deviations:
+    """Take one class out of the moments, in integers that neither overflow nor lose a bit."""
     count = int(moments.counts[label])
-    if count == 0:
-        raise UsageError(f"class {label} ({class_names[label]}) has no images: expected at least one")
-    # Every integer above is at most (255·C·N)²: where 63 bits do not hold that, Python's integers do.
-    overflows = (255 * moments.sums.shape[-1] * count) ** 2 >= 2**63
-    dtype = object if overflows else np.int64
+    # Every integer above is at most (255·C·N)². Up to 2^53 a division rounds once; beyond, Python's integers do that.
+    is_large = (255 * moments.sums.shape[-1] * count) ** 2 > 2**53
+    dtype = object if is_large else np.int64
     return Deviations(count, moments.sums[label].astype(dtype), moments.products[label].astype(dtype))
 
 
 def _choose(moments: Moments, objective: Objective, name: str, pixels: int, class_names: tuple[str, ...]) -> Shortcut:
     """Take the best candidates, class by class (paper, Algorithm 1)."""
+    for empty in np.flatnonzero(moments.counts == 0):
+        raise UsageError(f"class {empty} ({class_names[empty]}) has no images: expected at least one")
     classes, height, width, channels = moments.sums.shape
     colors = candidate_colors(channels)
     free = np.ones((height, width, len(colors)), bool)
     chosen: list[list[tuple[int, int, int]]] = []
     scores = np.empty((classes, pixels))
     for label in range(classes):
-        deviations = _deviations(moments, label, class_names)
+        deviations = _deviations(moments, label)
         scored = objective(deviations)
         allowed = free.copy()
         chosen.append([])

@@ -1,22 +1,21 @@
 """Sources: clean images from the Hub, the original archive, a folder, or the built-in sample."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cifar10_s import archive
-from cifar10_s.codec import EncodedImage, decode_all
 from cifar10_s.errors import ChecksumError, SourceError
+from cifar10_s.hub import reach_hub, read_dataset
+from cifar10_s.image_folder import read_image_folder
 from cifar10_s.images import LabeledImages, PixelDigest
 from cifar10_s.provenance import Provenance
 
 CIFAR10_ON_THE_HUB = "uoft-cs/cifar10"
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # Every fifth digit is a test image: the sample is in order of writer, so both splits have all writers.
 SAMPLE_TEST_EVERY = 5
@@ -57,8 +56,7 @@ def load_source(
     ChecksumError
         Where it claims to be CIFAR-10 and is not.
     """
-    available = _reader(str(source))
-    images = available(split, allow_unverified)
+    images = _read(str(source), split, allow_unverified)
     if images is None:
         raise SourceError(f"{source}: has no split {split!r}; choose another split or source")
     return images
@@ -67,7 +65,7 @@ def load_source(
 def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bool = False) -> dict[str, LabeledImages]:
     """Load ``train`` and, where the source has one, ``test``; arguments and errors as for `load_source`."""
     splits = {"train": load_source(source, split="train", allow_unverified=allow_unverified)}
-    test = _reader(str(source))("test", allow_unverified)
+    test = _read(str(source), "test", allow_unverified)
     if test is not None:
         if test.class_names != splits["train"].class_names or test.pixels.shape[1:] != splits["train"].pixels.shape[1:]:
             raise SourceError(
@@ -88,11 +86,21 @@ def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bo
 Reader = Callable[[str, bool], LabeledImages | None]
 
 
+def _read(source: str, split: str, allow_unverified: bool) -> LabeledImages | None:
+    try:
+        return _reader(source)(split, allow_unverified)
+    except OSError as error:
+        raise SourceError(f"{source}: cannot be read ({error}); check the path and its permissions") from None
+
+
 def _reader(source: str) -> Reader:
     """Choose how to read a source."""
     if source == "sample":
         return _read_sample
-    path = Path(source).expanduser()
+    if not source.strip():
+        raise SourceError("source: expected a path, a Hub dataset name, or 'sample', got nothing")
+    # An unknown user's home stays as it is written, and is not there.
+    path = Path(os.path.expanduser(source))  # noqa: PTH111
     if path.is_dir():
         return _folder_reader(path)
     if path.is_file():
@@ -111,7 +119,7 @@ def _folder_reader(path: Path) -> Reader:
             return lambda split, allow: _read_archive(folder, split, allow)
     if next(path.rglob("*.parquet"), None):
         return lambda split, allow: _read_parquet_folder(path, split)
-    return lambda split, allow: _read_image_folder(path, split)
+    return lambda split, allow: read_image_folder(path, split)
 
 
 def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImages | None:
@@ -123,7 +131,7 @@ def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImag
         pixels,
         labels,
         archive.CLASS_NAMES,
-        Provenance("archive", path.name, claims_cifar10=True, check=check),
+        Provenance("archive", path.resolve().name, claims_cifar10=True, check=check),
     )
 
 
@@ -146,8 +154,9 @@ def _read_sample(split: str, allow_unverified: bool) -> LabeledImages | None:
 
 
 def _read_hub(name: str, split: str, allow_unverified: bool) -> LabeledImages | None:
+    reach_hub(name)
     claims = name == CIFAR10_ON_THE_HUB
-    images = _read_dataset(name, split, Provenance("hub", name, claims_cifar10=claims))
+    images = read_dataset(name, split, Provenance("hub", name, claims_cifar10=claims))
     if images is None or not claims or split not in KNOWN_LABELS:
         return images
     failure = compare_with_cifar10(images, split)
@@ -181,108 +190,4 @@ def compare_with_cifar10(images: LabeledImages, split: str) -> str | None:
 
 
 def _read_parquet_folder(path: Path, split: str) -> LabeledImages | None:
-    return _read_dataset(str(path), split, Provenance("parquet", path.resolve().name))
-
-
-def _read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages | None:
-    """Read an image-classification dataset with the `datasets` library, from the Hub or a folder."""
-    import datasets
-
-    try:
-        builder = datasets.load_dataset_builder(name)
-        if builder.info.splits and split not in builder.info.splits:
-            return None
-        loaded = datasets.load_dataset(name, split=split)
-    except Exception as error:  # the library lets through whatever a server, a file or a parser raises
-        if isinstance(error, ValueError) and "Unknown split" in str(error):
-            return None
-        raise SourceError(f"{name}: cannot be loaded ({_one_line(error)}); {_advice(provenance)}") from None
-    image_column, label_column = _columns(loaded.features, name)
-    loaded = loaded.cast_column(image_column, datasets.Image(decode=False))
-    files = _embedded_files(loaded.data.column(image_column), name)
-    pixels = decode_all(files, name=lambda i: f"{name}: {split} image {i}", description=f"decode {split}")
-    return LabeledImages(
-        pixels, *_labels(loaded.data.column(label_column), loaded.features[label_column], name), provenance
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
-def _advice(provenance: Provenance) -> str:
-    if provenance.kind == "parquet":
-        return "expected Parquet files in the Hub's layout"
-    return "check the name and the network, or give a local path to cifar-10-python.tar.gz or a folder"
-
-
-def _columns(features: Any, name: str) -> tuple[str, str]:
-    """Find the one image column and the label column."""
-    import datasets
-
-    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
-    labels = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    labels = labels or [column for column in ("label", "labels") if column in features]
-    if len(images) != 1 or len(labels) != 1:
-        raise SourceError(
-            f"{name}: expected one image column and one label column, got columns {', '.join(features)} "
-            f"with image columns {images} and label columns {labels}"
-        )
-    return images[0], labels[0]
-
-
-def _embedded_files(column: Any, name: str) -> list[EncodedImage]:
-    files = [data for chunk in column.chunks for data in chunk.field("bytes").to_pylist()]
-    if not files:
-        raise SourceError(f"{name}: has no rows: expected at least one image")
-    missing = next((i for i, data in enumerate(files) if data is None), None)
-    if missing is not None:
-        raise SourceError(f"{name}: row {missing} has no image: expected the image's bytes in every row")
-    return files
-
-
-def _labels(column: Any, feature: Any, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    import datasets
-
-    if column.null_count:
-        raise SourceError(f"{name}: {column.null_count} rows have no label: expected one in every row")
-    labels = column.to_numpy()
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise SourceError(f"{name}: labels: expected whole numbers from 0, got {labels.dtype} from {labels.min()}")
-    labels = labels.astype(np.int64)
-    if isinstance(feature, datasets.ClassLabel):
-        names = tuple(feature.names)
-    else:
-        names = tuple(map(str, range(int(labels.max()) + 1)))
-    if labels.max() >= len(names):
-        raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
-    return labels, names
-
-
-def _read_image_folder(path: Path, split: str) -> LabeledImages | None:
-    """Read one sub-folder of images a class, in the order of their names."""
-    has_splits = (path / "train").is_dir() and any(child.is_dir() for child in (path / "train").iterdir())
-    root = path / split if has_splits else path
-    if not root.is_dir() or (not has_splits and split != "train"):
-        return None
-    classes = sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not classes:
-        raise SourceError(
-            f"{path}: expected batches of CIFAR-10, Parquet files, or one sub-folder of images a class; "
-            "found none of these"
-        )
-    for name in classes:
-        if not name.isprintable():
-            raise SourceError(f"{path}: class {name!r}: expected a name of printable characters; rename the folder")
-    files: list[EncodedImage] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(file for file in (root / name).rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise SourceError(
-                f"{root / name}: class {name!r} has no images: expected at least one; add some or remove the folder"
-            )
-        files += found
-        labels += [label] * len(found)
-    pixels = decode_all(files, name=lambda i: str(files[i]), description=f"decode {split}")
-    return LabeledImages(pixels, np.array(labels, np.int64), tuple(classes), Provenance("images", path.resolve().name))
+    return read_dataset(str(path), split, Provenance("parquet", path.resolve().name))

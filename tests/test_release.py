@@ -171,9 +171,10 @@ def test_a_full_disk_gets_a_line_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("delay", [0.0, 0.4, 1.0])
-def test_ctrl_c_leaves_nothing(tmp_path, delay):
-    """Interrupted in the middle of writing: status 130, one line, and no folder."""
+def test_a_signal_leaves_nothing(tmp_path, delay, number):
+    """Interrupted in the middle of writing: status 128 and the signal, one line, and no folder."""
     code = "import sys; from cifar10_s.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "build", "--source", "sample", "--device", "cpu", "--output", "out"],
@@ -183,13 +184,104 @@ def test_ctrl_c_leaves_nothing(tmp_path, delay):
     while not any(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(delay)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     if process.returncode == 0:
         pytest.fail("the build was over before it was interrupted")
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert process.returncode == 128 + number
+    assert errors == "cifar10-s: interrupted; what was unfinished is removed\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("moment", ["first rename", "second rename"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")])
+def test_a_swap_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatch, moment, error):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    rename, calls = Path.rename, []
+
+    def interrupted(self, target):
+        calls.append(target)
+        done = rename(self, target) if moment == "first rename" or len(calls) != 2 or "old" in str(self) else None
+        if len(calls) == (1 if moment == "first rename" else 2):
+            raise error
+        return done
+
+    built = tmp_path / "built"
+    built.mkdir()
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        release_module._put_in_place(built, folder, overwrite=True)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_what_appears_during_a_build_is_not_overwritten(tmp_path, monkeypatch):
+    output = tmp_path / "digits"
+    write_release = release_module.write_release
+
+    def meanwhile(*arguments, **options):
+        write_release(*arguments, **options)
+        output.mkdir()
+        (output / "thesis.tex").write_text("years of work")
+
+    monkeypatch.setattr(release_module, "write_release", meanwhile)
+    with pytest.raises(UsageError, match="holds something else"):
+        cifar10_s.build("sample", output, configurations=["ops"], device="cpu")
+    assert (output / "thesis.tex").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+@pytest.mark.parametrize("given", [".", "../here", "link"])
+def test_the_folder_itself_is_written_however_it_is_called(tmp_path, monkeypatch, given):
+    here = tmp_path / "here"
+    (here / "target").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    if given == "link":
+        (here / "link").symlink_to("target")
+    else:
+        (here / "target").rmdir()
+    release = cifar10_s.build("sample", given, configurations=["ops"], device="cpu")
+    assert release.folder == Path(given)
+    where = here / "target" if given == "link" else here
+    assert (where / "SHA256SUMS").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"here"}
+
+
+def test_a_class_without_images_gets_its_own_line(tmp_path):
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    (tmp_path / "source").mkdir()
+    table = {"img": [Image.new("RGB", (4, 4))], "label": [0]}
+    datasets.Dataset.from_dict(table, features=features).to_parquet(tmp_path / "source" / "train.parquet")
+    with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
+        cifar10_s.build(tmp_path / "source", tmp_path / "out", device="cpu")
+    with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
+        cifar10_s.load("ops", source=tmp_path / "source", device="cpu", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_markup_stay_names(tmp_path):
+    names = ["p|pe", "<b>bold</b>", "*star* `tick` $x$ [l](u)", "naïve 日本", "it's"]
+    features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    source = tmp_path / "so  |urce # `x`"
+    source.mkdir()
+    table = {"img": [Image.new("RGB", (4, 4), (k, k, k)) for k in range(5)], "label": list(range(5))}
+    datasets.Dataset.from_dict(table, features=features).to_parquet(source / "train.parquet")
+    release = cifar10_s.build(source, tmp_path / "out", configurations=["ops"], device="cpu")
+    assert load(release.folder, "ops")["train"].features["label"].names == names
+    card = (release.folder / "README.md").read_text().split("\n---\n", 1)[1]
+    assert "<b>" not in card
+    assert "p|pe" not in card
+    assert all(line.count("|") == 3 for line in card.splitlines() if "bold" in line)
+
+
+def test_a_card_speaks_only_of_what_is_there(tmp_path):
+    release = cifar10_s.build("sample", tmp_path / "out", configurations=["clean"], device="cpu")
+    card = (release.folder / "README.md").read_text()
+    assert "poisoned =" not in card
+    assert "ops-std" not in card
+    assert "Where the search looks" not in card
+    assert "Control" not in card
 
 
 def test_own_images_of_any_size(tmp_path):
