@@ -42,8 +42,8 @@ push: verify ## Verify, then upload to the Hub in one commit: make push REPO_ID=
 	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
 	$(BIN)/hf upload $(REPO_ID) $(OUTPUT) --repo-type dataset --commit-message "Release of $(OUTPUT)"
 
-bench: $(READY) ## Measure speed against yardsticks in the same run; saved under results/
-	$(BIN)/python benchmarks/bench.py
+bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
+	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
 
 clean: ## Remove what the other targets made, but for the built dataset
 	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,6 +18,8 @@ from cifar10_s.recipes import DATASET_VERSION, RECIPES
 from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
 
 IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
+# A row group's statistics hold two whole images: it should hold thousands.
+ROW_GROUP_BYTES = 8 << 20
 
 
 class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
@@ -29,13 +31,15 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         The clean images: ``train``, which the recipe changes, and others, which stay as they are.
     seed, device
         See `compose.compose`.
+    row_group_bytes
+        How many bytes of images a Parquet row group holds at least; a shard is no smaller.
     **options
         Those of `datasets.DatasetBuilder`: ``config_name``, ``cache_dir`` …
     """
 
     VERSION = datasets.Version(DATASET_VERSION)
-    # Rows of a Parquet row group at most: reading a group has a fixed cost.
-    DEFAULT_WRITER_BATCH_SIZE = 1_000
+    # Rows of a Parquet row group at most; `_generate_tables` makes smaller ones.
+    DEFAULT_WRITER_BATCH_SIZE = 1 << 20
     BUILDER_CONFIGS = [  # noqa: RUF012 (the library's interface)
         datasets.BuilderConfig(name=recipe.name, version=DATASET_VERSION, description=recipe.summary)
         for recipe in RECIPES.values()
@@ -48,8 +52,10 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         seed: int = 0,
         device: str = "auto",
         config_name: str,
+        row_group_bytes: int = ROW_GROUP_BYTES,
         **options: Any,
     ) -> None:
+        self.row_group_bytes = row_group_bytes
         self.clean, self.seed, self.device = dict(splits), seed, device
         # The cache of the library is keyed by this hash: all that the result depends on.
         identity = [image.digest() for image in splits.values()]
@@ -87,7 +93,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         schema = self.info.features.arrow_schema
         start = 0
         with progress_bar(f"encode {self.config.name} {split}", len(images)) as bar:
-            for key, files in enumerate(encode_all(images.pixels)):
+            for key, files in enumerate(_gather(encode_all(images.pixels), self.row_group_bytes)):
                 column = pa.StructArray.from_arrays(
                     [pa.array(files, pa.binary()), pa.nulls(len(files), pa.string())],
                     fields=list(schema.field(IMAGE_COLUMN).type),
@@ -96,6 +102,18 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 yield (0, key), pa.Table.from_arrays([column, labels], schema=schema)
                 start += len(files)
                 bar.update(len(files))
+
+
+def _gather(parts: Iterator[list[bytes]], size: int) -> Iterator[list[bytes]]:
+    """Join consecutive parts to lists of at least so many bytes, but for the last."""
+    gathered: list[bytes] = []
+    for part in parts:
+        gathered += part
+        if sum(map(len, gathered)) >= size:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
 
 
 def load(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar10_s import card, figures
-from cifar10_s.builder import OnePixelShortcutBuilder
+from cifar10_s.builder import ROW_GROUP_BYTES, OnePixelShortcutBuilder
 from cifar10_s.checksums import MANIFEST, write_sums
 from cifar10_s.compose import Composition
 from cifar10_s.images import LabeledImages
@@ -55,7 +55,7 @@ def write_release(
     name: str,
     seed: int,
     device: str,
-    max_shard_size: str,
+    max_shard_bytes: int,
 ) -> None:
     """Write a release into an empty folder.
 
@@ -71,8 +71,8 @@ def write_release(
         The dataset's name.
     seed, device
         See `compose.compose`.
-    max_shard_size
-        How large a Parquet shard may be, such as ``500MB``.
+    max_shard_bytes
+        How large a Parquet shard may be.
     """
     manifest = {
         **describe(splits, recipes, name=name, seed=seed),
@@ -90,7 +90,7 @@ def write_release(
     (folder / "figures").mkdir()
     for recipe in recipes:
         composition, sizes[recipe.name] = _write_configuration(
-            folder, splits, recipe, seed=seed, device=device, max_shard_size=max_shard_size
+            folder, splits, recipe, seed=seed, device=device, max_shard_bytes=max_shard_bytes
         )
         manifest["configurations"][recipe.name] = {
             "summary": recipe.summary,
@@ -131,17 +131,22 @@ def _write_configuration(
     *,
     seed: int,
     device: str,
-    max_shard_size: str,
+    max_shard_bytes: int,
 ) -> tuple[Composition, dict[str, card.SplitSize]]:
     """Write a configuration's Parquet files; the splits other than ``train`` only with ``clean``."""
     wanted = splits if recipe.name == "clean" else {"train": splits["train"]}
     scratch = folder / ".scratch"
     builder = OnePixelShortcutBuilder(
-        splits=wanted, seed=seed, device=device, config_name=recipe.name, cache_dir=str(scratch)
+        splits=wanted,
+        seed=seed,
+        device=device,
+        config_name=recipe.name,
+        row_group_bytes=min(ROW_GROUP_BYTES, max_shard_bytes),
+        cache_dir=str(scratch),
     )
     # Made before the library writes: what goes wrong in it then keeps its own error.
     composition = builder.composition
-    builder.download_and_prepare(str(scratch / "out"), file_format="parquet", max_shard_size=max_shard_size)
+    builder.download_and_prepare(str(scratch / "out"), file_format="parquet", max_shard_size=max_shard_bytes)
     sizes = {}
     for split in wanted:
         target = folder / "data" / (recipe.name if split == "train" else "")

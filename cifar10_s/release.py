@@ -70,7 +70,7 @@ def build(
         Where what was written is not what it should be; nothing is left behind.
     """
     _check_name(name)
-    _check_shard_size(max_shard_size)
+    max_shard_bytes = _parse_size(max_shard_size)
     given = Path(name if output is None else output)
     # A link is followed, and `.` has a name: what is replaced is the folder itself.
     output = given.expanduser().resolve()
@@ -87,7 +87,7 @@ def build(
             raise _taken(output)
         return verify(given)
     with _staging(output) as folder:
-        write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_size=max_shard_size)
+        write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes)
         verified = verify(folder)
         _put_in_place(folder, output, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
@@ -98,13 +98,14 @@ def _check_name(name: str) -> None:
         raise UsageError(f"name: expected a dataset name of letters, digits, '-', '_' and '.', got {name!r}")
 
 
-def _check_shard_size(size: str) -> None:
+def _parse_size(size: str) -> int:
     try:
-        is_size = convert_file_size_to_int(size) > 0
+        parsed = int(convert_file_size_to_int(size))
     except ValueError:
-        is_size = False
-    if not is_size:
+        parsed = 0
+    if parsed <= 0:
         raise UsageError(f"max_shard_size: expected a size such as 500MB or 1GiB, got {size!r}")
+    return parsed
 
 
 def _is_taken(output: Path) -> bool:
