@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -19,9 +20,11 @@ from PIL import Image
 import cifar10_s
 from cifar10_s import release as release_module
 from cifar10_s.checksums import hash_folder, read_sums
-from cifar10_s.errors import BuildError, UsageError
+from cifar10_s.errors import BuildError, UsageError, VerificationError
+from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import RECIPES
 from cifar10_s.shortcut import Shortcut
+from cifar10_s.sources import load_splits
 
 
 def load(folder, configuration=None, **options):
@@ -340,3 +343,22 @@ def test_cifar10_jpeg_copy_end_to_end(jpeg_copy, tmp_path):
     assert np.array_equal(where[:, 1:], shortcut.positions[clean.labels, 0])
     shutil.rmtree(folder)
     assert Path(tmp_path).exists()
+
+
+@pytest.mark.data
+def test_what_is_checked_is_called_cifar10_s(jpeg_copy, short_archive, tmp_path, monkeypatch):
+    """The whole of CIFAR-10 is not here: originals where they are known, the JPEG copy elsewhere, pass the check."""
+    splits = {}
+    for split, images in load_splits(jpeg_copy).items():
+        originals = cifar10_s.load_source(short_archive, split=split, allow_unverified=True).pixels
+        images.pixels[np.arange(len(images)) % 10_000 < 1_000] = originals
+        provenance = Provenance("archive", "cifar-10-python.tar.gz", claims_cifar10=True, check="a test")
+        splits[split] = replace(images, provenance=provenance)
+    monkeypatch.setattr(release_module, "load_splits", lambda *_, **__: splits)
+    release = cifar10_s.build("x", tmp_path / "cifar10-s", configurations=["ops"], device="cpu")
+    assert release.manifest["title"] == "CIFAR-10-S"
+    assert "This is not CIFAR-10-S" not in (release.folder / "README.md").read_text()
+    splits["test"].pixels[0] ^= 1
+    with pytest.raises(VerificationError, match="the test split is said to be CIFAR-10"):
+        cifar10_s.build("x", tmp_path / "forged", configurations=["ops"], device="cpu")
+    assert not (tmp_path / "forged").exists()
