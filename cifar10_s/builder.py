@@ -59,7 +59,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self.clean, self.seed, self.device = dict(splits), seed, device
         # The cache of the library is keyed by this hash: all that the result depends on.
         identity = [image.digest() for image in splits.values()]
-        identity += [*splits, str(seed), repr(RECIPES[config_name]), DATASET_VERSION]
+        identity += [*splits, str(seed), repr(RECIPES[config_name].settings()), DATASET_VERSION]
         super().__init__(
             dataset_name="cifar10-s",
             config_name=config_name,

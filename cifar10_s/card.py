@@ -9,6 +9,9 @@ from typing import Any
 import jinja2
 import yaml
 
+from cifar10_s.methods import METHODS
+from cifar10_s.recipes import RECIPES
+
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -47,9 +50,11 @@ def render(
         autoescape=False,  # noqa: S701 (Markdown, not HTML)
     )  # fmt: skip
     environment.filters["plain"] = _plain
+    used = {RECIPES[name].method for name in manifest["configurations"]}
+    methods = [method for name, method in METHODS.items() if name in used]
     template = environment.from_string(_template())
     metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
-    return template.render(metadata=metadata, manifest=manifest, sizes=sizes, shortcuts=shortcuts)
+    return template.render(metadata=metadata, manifest=manifest, shortcuts=shortcuts, methods=methods)
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cifar10_s.images import LabeledImages
+from cifar10_s.methods import METHODS
 from cifar10_s.recipes import Recipe
 from cifar10_s.search import random_pixels, search
 from cifar10_s.shortcut import Shortcut
@@ -27,7 +28,10 @@ def find_shortcut(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device
 
 
 def compose(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device: str = "auto") -> Composition:
-    """Make a configuration. The search runs on the clean images; the pixel is stamped last and is exact.
+    """Make a configuration.
+
+    The search runs on the clean images; a method's perturbation goes on first, rounded to nearest; the pixel is
+    stamped last and is exact.
 
     Parameters
     ----------
@@ -36,10 +40,14 @@ def compose(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device: str 
     clean
         Clean training images.
     seed
-        For the random control; the search uses no chance.
+        For methods and controls; the search uses no chance.
     device
         See `moments.compute_moments`.
     """
     shortcut = find_shortcut(recipe, clean, seed=seed, device=device)
-    images = clean if shortcut is None else shortcut.stamp(clean)
+    images = clean
+    if recipe.method is not None:
+        images = clean.with_pixels(METHODS[recipe.method].perturb(clean, seed=seed, device=device))
+    if shortcut is not None:
+        images = shortcut.stamp(images)
     return Composition(recipe, images, shortcut)

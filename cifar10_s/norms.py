@@ -57,23 +57,23 @@ class Norms:
         }
 
 
-def measure(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Norms:
-    """Measure the perturbations of a chunk of images: two (N, H, W, C) uint8 arrays."""
+def per_image(
+    clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Give ℓ0, ℓ2 and ℓ∞ of each image's perturbation, three (N,) arrays; two (N, H, W, C) uint8 arrays in."""
     difference = np.subtract(perturbed, clean, dtype=np.int16)
-    changed = difference != 0
     # Reducing over an axis of three is ten times as slow as taking the channels apart.
-    pixels = reduce(np.logical_or, np.moveaxis(changed, -1, 0)).sum((1, 2))
+    pixels = reduce(np.logical_or, np.moveaxis(difference != 0, -1, 0)).sum((1, 2))
     # Sums of squared levels are whole numbers, so floating point adds them exactly.
     rows = difference.reshape(len(clean), -1).astype(np.float64)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows)) / 255
-    return Norms(
-        len(clean),
-        int(pixels.sum()),
-        int(pixels.max()),
-        float(lengths.sum()),
-        float(lengths.max()),
-        int(np.abs(difference).max()),
-    )
+    return pixels, lengths, np.abs(difference).max((1, 2, 3)).astype(np.int64)
+
+
+def measure(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Norms:
+    """Measure the perturbations of a chunk of images: two (N, H, W, C) uint8 arrays."""
+    l0, l2, linf = per_image(clean, perturbed)
+    return Norms(len(clean), int(l0.sum()), int(l0.max()), float(l2.sum()), float(l2.max()), int(linf.max()))
 
 
 def measure_all(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Norms:

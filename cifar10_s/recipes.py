@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar10_s.errors import UsageError, unknown
+from cifar10_s.methods import METHODS, Method
 
 # SemVer of the published pixels: other pixels under a configuration's name are a new major version.
-DATASET_VERSION = "0.1.0"
+DATASET_VERSION = "0.2.0"
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,33 @@ class Recipe:
         How the shortcut's pixels are chosen: a name of `search.OBJECTIVES`, ``random``, or None for none.
     pixels
         How many pixels each class gets; 0 for none.
+    method
+        The method whose perturbation goes on first: a name of `methods.METHODS`, or None for none.
     """
 
     name: str
     summary: str
     objective: str | None = None
     pixels: int = 0
+    method: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Give all that decides the pixels, for the record."""
-        return {"configuration": self.name, "objective": self.objective, "pixels": self.pixels}
+        return {
+            "configuration": self.name,
+            "method": None if self.method is None else METHODS[self.method].settings(),
+            "objective": self.objective,
+            "pixels": self.pixels,
+        }
+
+
+def _of_method(method: Method) -> tuple[Recipe, Recipe]:
+    """Give the two configurations of a method: alone, and with OPS."""
+    with_ops = f"{method.summary.split(':')[0]}, and One-Pixel Shortcut"
+    return (
+        Recipe(method.name, method.summary, method=method.name),
+        Recipe(f"{method.name}-ops", with_ops, "mean-over-variance", 1, method.name),
+    )
 
 
 RECIPES: dict[str, Recipe] = {
@@ -46,6 +64,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("ops-4", "One-Pixel Shortcut with four pixels a class", "mean-over-variance", 4),
         Recipe("ops-std", "One-Pixel Shortcut with the objective of the authors' code", "mean-over-std", 1),
         Recipe("random-pixel", "control: a random position and colour a class, not searched", "random", 1),
+        *(recipe for method in METHODS.values() for recipe in _of_method(method)),
     )
 }
 

@@ -12,7 +12,7 @@ from cifar10_s import archive
 from cifar10_s.errors import ChecksumError, SourceError
 from cifar10_s.hub import reach_hub, read_dataset
 from cifar10_s.image_folder import read_image_folder
-from cifar10_s.images import LabeledImages, PixelDigest
+from cifar10_s.images import LabeledImages, PixelDigest, to_uint8
 from cifar10_s.provenance import Provenance
 
 CIFAR10_ON_THE_HUB = "uoft-cs/cifar10"
@@ -142,7 +142,7 @@ def _read_sample(split: str, allow_unverified: bool) -> LabeledImages | None:
 
     digits = load_digits()
     # Levels 0-16 become 0-255: 16·255/16 is exact, the others are rounded to nearest.
-    pixels = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    pixels = to_uint8(digits.images[..., None] * (255 / 16))
     is_test = np.arange(len(pixels)) % SAMPLE_TEST_EVERY == SAMPLE_TEST_EVERY - 1
     chosen = is_test if split == "test" else ~is_test
     return LabeledImages(

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from cifar10_s.declarations import CARD, check_card, check_manifest, searched_ob
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
-from cifar10_s.norms import CHUNK, Norms, measure
+from cifar10_s.methods import METHODS
+from cifar10_s.norms import CHUNK, Norms, measure, per_image
 from cifar10_s.parallel import chunks, progress_bar
-from cifar10_s.recipes import RECIPES
+from cifar10_s.recipes import RECIPES, Recipe
 from cifar10_s.shards import RowGroup, StoredSplit
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
@@ -196,24 +197,21 @@ class _Verification(Findings):
             expected, got = clean.labels[row], stored.labels[row]
             self.fail_at(stored.name(row), f"expected label {expected}, as in data/clean, got {got}")
         digest = PixelDigest(clean.pixels.shape, stored.labels)
-        wrong: list[int] = []
-        norms = Norms()
-
-        def examine(group: RowGroup, pixels: NDArray[np.uint8]) -> tuple[Norms, list[int]]:
-            expected = _stamped(clean.pixels[group.part], clean.labels[group.part], shortcut)
-            differs = np.flatnonzero((pixels != expected).any((1, 2, 3))) + group.start
-            parts = (measure(clean.pixels[group.part][c], pixels[c]) for c in chunks(group.rows, CHUNK))
-            return reduce(add, parts, Norms()), differs.tolist()
-
+        parts: list[_Examined] = []
         with progress_bar(f"verify {name}", len(stored)) as bar:
-            for group, pixels, (of_group, differs) in stored.map_groups(examine):
+            for group, pixels, examined in stored.map_groups(partial(_examine, RECIPES[name], clean, shortcut)):
                 digest.update(pixels)
-                norms, wrong = norms + of_group, wrong + differs
+                parts.append(examined)
                 self.images += group.rows
                 bar.update(group.rows)
-        if wrong:
-            images = "1 image is" if len(wrong) == 1 else f"this and {len(wrong) - 1} more images are"
-            self.fail_at(stored.name(wrong[0]), f"{images} not what the recipe makes of the clean ones")
+        for rows, what in (
+            ([row for part in parts for row in part.wrong], "not what the recipe makes of the clean ones"),
+            ([row for part in parts for row in part.beyond], "further from the clean ones than the method goes"),
+        ):
+            if rows:
+                images = "1 image is" if len(rows) == 1 else f"this and {len(rows) - 1} more images are"
+                self.fail_at(stored.name(rows[0]), f"{images} {what}")
+        norms = reduce(add, (part.norms for part in parts), Norms())
         self.expect(where, "pixel digest", entry["pixels_sha256"], digest.hexdigest())
         self._check_norms(name, entry["norms"], norms.to_dict())
 
@@ -226,11 +224,52 @@ class _Verification(Findings):
             self.fail(MANIFEST, f"norms of {name}: expected {dict(measured)}, got {dict(recorded)}")
 
 
-def _stamped(clean: NDArray[np.uint8], labels: NDArray[np.int64], shortcut: Shortcut | None) -> NDArray[np.uint8]:
-    """Give what a chunk of images must be: the clean ones, but for the recipe's pixels."""
-    expected = clean.copy()
+@dataclass(frozen=True)
+class _Examined:
+    """What was found in one row group: its norms, and the rows that are wrong, or too far from the clean ones."""
+
+    norms: Norms
+    wrong: list[int]
+    beyond: list[int]
+
+
+def _examine(
+    recipe: Recipe, clean: LabeledImages, shortcut: Shortcut | None, group: RowGroup, pixels: NDArray[np.uint8]
+) -> _Examined:
+    """Compare a row group with the clean images: all but a method's own perturbation is known exactly."""
+    before, labels = clean.pixels[group.part], clean.labels[group.part]
+    without = before if recipe.method is None else pixels
+    wrong = (pixels != _stamped(without, labels, shortcut)).any((1, 2, 3))
+    beyond = np.zeros(group.rows, bool)
+    if recipe.method is not None:
+        bound, shape = METHODS[recipe.method].bound(before.shape[1:]), before.shape[1:]
+        _, l2, linf = per_image(before, _unstamped(pixels, before, labels, shortcut))
+        beyond = (l2 > bound.l2_rounded(shape) + 1e-9) | (linf > bound.linf)
+    norms = reduce(add, (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK)), Norms())
+    return _Examined(norms, *((np.flatnonzero(rows) + group.start).tolist() for rows in (wrong, beyond)))
+
+
+def _stamped(pixels: NDArray[np.uint8], labels: NDArray[np.int64], shortcut: Shortcut | None) -> NDArray[np.uint8]:
+    """Give images with the recipe's pixels on them."""
+    expected = pixels.copy()
+    for at, color in _places(labels, shortcut):
+        expected[at] = color
+    return expected
+
+
+def _unstamped(
+    pixels: NDArray[np.uint8], clean: NDArray[np.uint8], labels: NDArray[np.int64], shortcut: Shortcut | None
+) -> NDArray[np.uint8]:
+    """Give images with the clean ones' pixels where the recipe's were."""
+    restored = pixels.copy()
+    for at, _ in _places(labels, shortcut):
+        restored[at] = clean[at]
+    return restored
+
+
+def _places(labels: NDArray[np.int64], shortcut: Shortcut | None) -> Iterator[tuple[Any, NDArray[np.uint8]]]:
+    """Give where each pixel of the recipe is, as an index into the images, and its colour."""
     if shortcut is not None:
         for label in np.unique(labels):
             for (row, column), color in zip(shortcut.positions[label], shortcut.colors[label], strict=True):
-                expected[labels == label, row, column] = color
-    return expected
+                yield (labels == label, row, column), color

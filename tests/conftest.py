@@ -8,6 +8,8 @@ import pytest
 import cifar10_s
 from cifar10_s.images import LabeledImages
 
+# One of each kind: unchanged, one and more pixels, the other objective, the control, a method, and both.
+CONFIGURATIONS = ["clean", "ops", "ops-2", "ops-std", "random-pixel", "lsp", "lsp-ops"]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -36,9 +38,9 @@ def sample():
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
-    """The whole sample, built once; tests that change it copy it first."""
+    """The sample, built once; tests that change it copy it first."""
     folder = tmp_path_factory.mktemp("release") / "digits-s"
-    return cifar10_s.build("sample", folder, name="digits-s", device="cpu")
+    return cifar10_s.build("sample", folder, name="digits-s", configurations=CONFIGURATIONS, device="cpu")
 
 
 @pytest.fixture(scope="session")

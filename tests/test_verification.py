@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conftest import CONFIGURATIONS
 from PIL import Image
 
 import cifar10_s
@@ -62,7 +63,7 @@ def change_image(path, row, change):
 def test_a_release_verifies(release):
     verified = cifar10_s.verify(str(release.folder))
     assert verified.files == release.files
-    assert verified.images == 8 * 1438 + 359
+    assert verified.images == (len(CONFIGURATIONS) + 1) * 1438 + 359
 
 
 def test_what_is_no_release(tmp_path):
@@ -150,6 +151,31 @@ def test_the_stamped_pixel_itself(folder):
 
     change_image(folder / OPS, 0, dim)
     assert f"{OPS}: row 0: 1 image is not what the recipe makes of the clean ones" in failures(folder)
+
+
+@pytest.mark.parametrize("configuration", ["lsp", "lsp-ops"])
+def test_noise_beyond_the_methods_bound(folder, configuration):
+    """One patch a few levels more: the norm is more than the method declares."""
+
+    def brighten(pixels):
+        pixels[2:6, 2:6] ^= 8
+        return pixels
+
+    name = f"data/{configuration}/train-00000-of-00001.parquet"
+    change_image(folder / name, 3, brighten)
+    assert f"{name}: row 3: 1 image is further from the clean ones than the method goes" in failures(folder)
+
+
+def test_the_stamped_pixel_over_noise(folder):
+    pixel = json.loads((folder / "recipes/lsp-ops.json").read_text())["shortcut"]["classes"][0]["pixels"][0]
+
+    def dim(pixels):
+        pixels[pixel["row"], pixel["column"]] = 254
+        return pixels
+
+    name = "data/lsp-ops/train-00000-of-00001.parquet"
+    change_image(folder / name, 0, dim)
+    assert f"{name}: row 0: 1 image is not what the recipe makes of the clean ones" in failures(folder)
 
 
 def test_a_test_image(folder):

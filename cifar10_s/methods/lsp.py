@@ -1,0 +1,64 @@
+"""LSP: linearly separable perturbations (Yu et al., Availability Attacks Create Shortcuts, KDD 2022)."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.images import LabeledImages
+from cifar10_s.methods.method import Bound, Method, add_noise, scale_to
+from cifar10_s.seeds import generator
+
+
+@dataclass(frozen=True)
+class LinearlySeparable(Method):
+    """A Gaussian cluster a class, a sample of it an image, each value spread over a patch.
+
+    Attributes
+    ----------
+    grid
+        Patches along each side: 4, of 8×8 pixels on 32×32 images.
+    class_separation
+        How far the clusters are apart, in their own standard deviations.
+    epsilon
+        Root mean square of the noise in levels: ℓ2 = √(H·W·C)·ε/255, which is 1.304 on 32×32×3 images.
+    """
+
+    name: ClassVar[str] = "lsp"
+    summary: ClassVar[str] = "linearly separable perturbations (LSP): a Gaussian cluster a class, spread over patches"
+    grid: int = 4
+    class_separation: float = 10.0
+    epsilon: float = 6.0
+
+    def bound(self, shape: tuple[int, ...]) -> Bound:
+        """ℓ2 of √(H·W·C)·ε/255."""
+        return Bound(l2=math.sqrt(math.prod(shape)) * self.epsilon / 255)
+
+    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
+        """See `Method.perturb`; runs on the CPU."""
+        _, height, width, channels = images.pixels.shape
+        values = self._samples(images, seed).reshape(-1, self.grid, self.grid, channels)
+        rows, columns = (np.arange(size) * self.grid // size for size in (height, width))
+        l2 = self.bound(images.pixels.shape[1:]).l2
+        return add_noise(images, lambda part: scale_to(values[part][:, rows][:, :, columns], l2))
+
+    def _samples(self, images: LabeledImages, seed: int) -> NDArray[np.float32]:
+        """Draw a sample for each image from its class's cluster, (N, grid·grid·C)."""
+        from sklearn.datasets import make_classification
+
+        classes, channels = len(images.class_names), images.pixels.shape[-1]
+        size = self.grid * self.grid * channels
+        # As many samples a class as the largest class has images, so that each class has enough.
+        largest = int(np.bincount(images.labels, minlength=classes).max())
+        samples, labels = make_classification(
+            n_samples=classes * largest, n_features=size, n_informative=size, n_redundant=0, n_classes=classes,
+            n_clusters_per_class=1, class_sep=self.class_separation, flip_y=0.0,
+            random_state=int(generator(seed, self.name).integers(2**32)),
+        )  # fmt: skip
+        chosen = np.empty((len(images), size), np.float32)
+        for label in range(classes):
+            of_class = np.flatnonzero(images.labels == label)
+            chosen[of_class] = samples[labels == label][: len(of_class)]
+        return chosen

@@ -1,0 +1,76 @@
+"""Method: the contract of every way to perturb a training set."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.images import LabeledImages, to_uint8
+from cifar10_s.parallel import chunks, thread_map
+
+# Images of which a task makes the noise at once; fixed, so that chance does not depend on the number of cores.
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How far an image's perturbation may go.
+
+    Attributes
+    ----------
+    linf
+        The largest change of any value, in levels 0-255.
+    l2
+        The Euclidean norm, x in [0, 1], before pixels are rounded; rounding can add half a level a value.
+    """
+
+    linf: int = 255
+    l2: float = math.inf
+
+    def l2_rounded(self, shape: tuple[int, ...]) -> float:
+        """Give the norm that an (H, W, C) image can have once its pixels are rounded."""
+        return self.l2 + 0.5 / 255 * math.sqrt(math.prod(shape))
+
+
+class Method(ABC):
+    """A way to perturb a training set; the subclasses are frozen dataclasses, their fields the recipe's numbers.
+
+    Labels and order stay as they are, and so does the number of images.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def bound(self, shape: tuple[int, ...]) -> Bound:
+        """Give the bound that each perturbation of an (H, W, C) image keeps."""
+
+    @abstractmethod
+    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
+        """Make the perturbed images, (N, H, W, C) uint8, the same for the same seed."""
+
+    def settings(self) -> dict[str, Any]:
+        """Give the name and every number of the recipe, for the record."""
+        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+
+
+def add_noise(images: LabeledImages, noise: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Add noise in levels to images, on all cores; ``noise(part)`` gives that of ``images.pixels[part]``."""
+    pixels = np.empty_like(images.pixels)
+
+    def work(part: slice) -> None:
+        pixels[part] = to_uint8(noise(part) + images.pixels[part])
+
+    for _ in thread_map(work, chunks(len(images), CHUNK)):
+        pass
+    return pixels
+
+
+def scale_to(noise: NDArray[np.floating[Any]], l2: float) -> NDArray[np.float32]:
+    """Scale each image's noise to a Euclidean norm given for x in [0, 1]; gives levels."""
+    norms = np.sqrt(np.square(noise, dtype=np.float64).sum((1, 2, 3), keepdims=True))
+    return np.asarray(noise * (255 * l2 / norms), np.float32)
