@@ -22,6 +22,7 @@ import cifar10_s
 from cifar10_s.builder import OnePixelShortcutBuilder
 from cifar10_s.codec import decode_all, encode_all
 from cifar10_s.images import LabeledImages
+from cifar10_s.methods import METHODS
 from cifar10_s.parallel import cores
 from cifar10_s.sources import load_splits
 
@@ -43,6 +44,7 @@ def main() -> None:
         *([] if options.source is None else measure_source(options.source)),
         *measure_search(images),
         *measure_growth([1_000, 5_000] if quick else [10_000, 50_000, 500_000]),
+        *measure_methods(images),
         *measure_files(images),
     ]
     size = "×".join(map(str, images.pixels.shape[1:]))
@@ -100,6 +102,14 @@ def measure_growth(counts: list[int]) -> list[dict[str, Any]]:
         seconds = median(lambda: cifar10_s.search(images, device="cpu"))  # noqa: B023
         rows.append(row(f"search, {count:,} images: time an image", 1e9 * seconds / count, "ns"))
     return rows
+
+
+def measure_methods(images: LabeledImages) -> list[dict[str, Any]]:
+    """Time each model-free method on all images."""
+    return [
+        row(f"{name}: perturb", once(lambda: method.perturb(images, seed=0, device="cpu")), "s", "10 or less")  # noqa: B023
+        for name, method in METHODS.items()
+    ]
 
 
 def measure_files(images: LabeledImages) -> list[dict[str, Any]]:

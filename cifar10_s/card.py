@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 import yaml
 
-from cifar10_s.methods import METHODS
 from cifar10_s.recipes import RECIPES
 
 SIZE_CATEGORIES = (
@@ -50,11 +49,10 @@ def render(
         autoescape=False,  # noqa: S701 (Markdown, not HTML)
     )  # fmt: skip
     environment.filters["plain"] = _plain
-    used = {RECIPES[name].method for name in manifest["configurations"]}
-    methods = [method for name, method in METHODS.items() if name in used]
+    has_methods = any(RECIPES[name].method for name in manifest["configurations"])
     template = environment.from_string(_template())
     metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
-    return template.render(metadata=metadata, manifest=manifest, shortcuts=shortcuts, methods=methods)
+    return template.render(metadata=metadata, manifest=manifest, shortcuts=shortcuts, has_methods=has_methods)
 
 
 def _plain(text: str) -> str:

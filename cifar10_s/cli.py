@@ -134,8 +134,11 @@ def _report(done: str, release: Any, as_json: bool) -> None:
         return
     typer.echo(f"{release.folder}: {done}: {len(release.files)} files, {release.images} images")
     typer.echo(f"{release.manifest['title']}, version {release.manifest['version']}")
+    width = max(map(len, release.manifest["configurations"]))
     for name, entry in release.manifest["configurations"].items():
-        typer.echo(f"  {name:14} {entry['rows']:7} images  pixels {entry['pixels_sha256'][:16]}…  {entry['summary']}")
+        typer.echo(
+            f"  {name:{width}} {entry['rows']:7} images  pixels {entry['pixels_sha256'][:16]}…  {entry['summary']}"
+        )
 
 
 def run(arguments: list[str] | None = None) -> int:

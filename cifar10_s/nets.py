@@ -6,15 +6,29 @@ from torch import Tensor, nn
 
 
 class SmallNet(nn.Module):
-    """Four convolutions and the maximum over all positions: learns digits or a shortcut on a CPU in seconds."""
+    """Four convolutions and a linear layer: learns digits in seconds, and 32×32 images in minutes, on a CPU.
 
-    def __init__(self, channels: int, classes: int, width: int = 32) -> None:
+    Parameters
+    ----------
+    channels, size
+        C and (H, W) of the images. They are halved after a convolution while both sides are 16 or more.
+    classes
+        K.
+    width
+        Channels of the first convolution; the others have twice as many.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], classes: int, width: int = 32) -> None:
         super().__init__()
+        height, columns = size
         blocks: list[nn.Module] = []
         for before, after in pairwise((channels, width, 2 * width, 2 * width, 2 * width)):
             blocks += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.features = nn.Sequential(*blocks, nn.AdaptiveMaxPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(2 * width, classes)
+            if min(height, columns) >= 16:
+                height, columns = height // 2, columns // 2
+                blocks.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*blocks, nn.Flatten())
+        self.classifier = nn.Linear(2 * width * height * columns, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits."""

@@ -53,7 +53,7 @@ def train(train_set: tuple[Tensor, Tensor], test_set: tuple[Tensor, Tensor]) -> 
     """Train a small network and give its accuracy on both sets, in percent."""
     torch.manual_seed(SEED)
     images, labels = train_set
-    net = SmallNet(images.shape[1], int(labels.max()) + 1)
+    net = SmallNet(images.shape[1], (images.shape[2], images.shape[3]), int(labels.max()) + 1)
     steps = EPOCHS * -(-len(images) // BATCH)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
