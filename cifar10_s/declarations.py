@@ -90,7 +90,7 @@ def _check_info(
     name = info["config_name"]
     splits = {"train": stored[f"{name}/train"], **{split: stored[split] for split in manifest["splits"]}}
     classes = {str(label): name for label, name in enumerate(manifest["classes"])}
-    sizes = {split: shards.num_bytes() for split, shards in splits.items()}
+    sizes = {split: shards.num_bytes for split, shards in splits.items()}
     expected = {
         "config_name": name,
         "features": [

@@ -157,7 +157,7 @@ def _write_configuration(
         files = sorted(target.glob(f"{split}-*.parquet"))
         stored = StoredSplit(files, wanted[split].pixels.shape[1:], wanted[split].class_names)
         file_bytes = sum(file.stat().st_size for file in files)
-        sizes[split] = card.SplitSize(len(stored), stored.num_bytes(), file_bytes)
+        sizes[split] = card.SplitSize(len(stored), stored.num_bytes, file_bytes)
     shutil.rmtree(scratch)
     return composition, sizes
 

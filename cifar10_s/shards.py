@@ -119,8 +119,9 @@ class StoredSplit:
             parts.append(labels)
         return np.concatenate(parts)
 
+    @cached_property
     def num_bytes(self) -> int:
-        """Give the bytes of the image files and the labels: what the card says the split takes."""
+        """The bytes of the image files and the labels: what the card says the split takes."""
         images = (_column(file, None, "img").field("bytes") for file in self.files)
         return LABEL_BYTES * len(self) + sum(pc.sum(pc.binary_length(files)).as_py() or 0 for files in images)
 

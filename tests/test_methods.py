@@ -145,6 +145,14 @@ def test_ar_explains_its_own_noise_and_no_other():
         assert min(responses[:k] + responses[k + 1 :]) > 0.05
 
 
+@pytest.mark.parametrize("side", [8, 32, 224])
+def test_ar_takes_the_same_noise_for_sound_at_every_size(side):
+    noise = 0.5 * np.random.default_rng(0).standard_normal((2, side, side, 3))
+    assert Autoregressive()._in_range(noise).all()
+    assert not Autoregressive()._in_range(4 * noise).any()
+    assert not Autoregressive()._in_range(0.01 * noise).any()
+
+
 def test_ar_says_where_it_cannot_work():
     with pytest.raises(UsageError, match="no process was found for class"):
         Autoregressive(min_response=2.0).processes(2, (8, 8, 1), seed=0)

@@ -28,7 +28,8 @@ class Autoregressive(Method):
     Attributes
     ----------
     l2
-        Norm of an image's noise of 32×32×3 values, x in [0, 1]; for other sizes it grows with their root.
+        Norm of an image's noise, x in [0, 1]. This and the norms below are those of 32×32×3 values; for other
+        sizes they grow with the root of their number.
     margin
         Rows and columns of the start that are dropped.
     min_norm, max_norm
@@ -47,7 +48,7 @@ class Autoregressive(Method):
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """ℓ2 of 1.0 on 32×32×3 images."""
-        return Bound(l2=self.l2 * math.sqrt(math.prod(shape) / 3072))
+        return Bound(l2=self.l2 * _scale(shape))
 
     def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
         """See `Method.perturb`; runs on the CPU."""
@@ -146,7 +147,8 @@ class Autoregressive(Method):
     def _in_range(self, noise: Float64Array) -> NDArray[np.bool_]:
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.sqrt(np.square(noise, dtype=np.float64).sum((1, 2, 3)))
-        return np.asarray((norms >= self.min_norm) & (norms <= self.max_norm))
+        scale = _scale(noise.shape[1:])
+        return np.asarray((norms >= self.min_norm * scale) & (norms <= self.max_norm * scale))
 
     def _is_sound(self, probe: Float64Array) -> bool:
         """Tell whether noise is in range, and neither one channel nor one corner of the image has all of it."""
@@ -167,6 +169,10 @@ class Autoregressive(Method):
             for dx in range(WINDOW):
                 predicted += process[:, dy, dx] * noise[:, dy : height - WINDOW + 1 + dy, dx : width - WINDOW + 1 + dx]
         return float(np.linalg.norm(inner - predicted) / np.linalg.norm(inner))
+
+
+def _scale(shape: tuple[int, ...]) -> float:
+    return math.sqrt(math.prod(shape) / 3072)
 
 
 def _row_matrices(process: Float64Array, width: int) -> tuple[Float64Array, Float64Array]:
