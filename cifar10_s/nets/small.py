@@ -1,4 +1,4 @@
-"""Networks. Any image size and number of channels; input (B, C, H, W) float, output (B, K) logits."""
+"""SmallNet: for a CPU, in seconds or minutes."""
 
 from itertools import pairwise
 
