@@ -8,6 +8,11 @@ def convolution(before: int, after: int, kernel: int, stride: int = 1, *, bias: 
     return nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=bias)
 
 
+def activation(channels: int) -> nn.Sequential:
+    """Make batch norm and ReLU, for networks that have them before each convolution."""
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
 def initialise(module: nn.Module) -> None:
     """Draw a convolution's weights from N(0, 2 / (k² · channels out)), its bias 0; for `torch.nn.Module.apply`.
 

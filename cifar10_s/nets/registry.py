@@ -5,14 +5,25 @@ from functools import partial
 from torch import nn
 
 from cifar10_s.errors import UsageError, unknown
+from cifar10_s.nets.compact_transformer import cct_7_3x1, cvt_7_4
+from cifar10_s.nets.densenet import DenseNet121
+from cifar10_s.nets.lenet import LeNet5
 from cifar10_s.nets.network import Network
 from cifar10_s.nets.resnet import ResNet, basic, bottleneck
 from cifar10_s.nets.small import SmallNet
+from cifar10_s.nets.vgg import VGG16
+from cifar10_s.nets.wide_resnet import WideResNet
 
 NETWORKS: dict[str, Network] = {
     "small": Network(SmallNet, smallest=1),
+    "lenet-5": Network(LeNet5, smallest=1),
+    "vgg-16": Network(VGG16, smallest=1),
     "resnet-18": Network(partial(ResNet, block=basic, expansion=1, depths=(2, 2, 2, 2)), smallest=8),
     "resnet-50": Network(partial(ResNet, block=bottleneck, expansion=4, depths=(3, 4, 6, 3)), smallest=8),
+    **{f"wrn-28-{k}": Network(partial(WideResNet, width=k), smallest=4) for k in range(1, 21)},
+    "densenet-121": Network(DenseNet121, smallest=8),
+    "cct-7-3x1": Network(cct_7_3x1, smallest=2),
+    "cvt-7-4": Network(cvt_7_4, smallest=4),
 }
 
 
