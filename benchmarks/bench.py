@@ -24,6 +24,7 @@ from cifar10_s.codec import decode_all, encode_all
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS
 from cifar10_s.parallel import cores
+from cifar10_s.recipes import RECIPES
 from cifar10_s.sources import load_splits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +124,7 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
 
         def build() -> None:
             builder = OnePixelShortcutBuilder(
-                splits={"train": images}, config_name="ops", device="cpu", cache_dir=str(folder / "cache")
+                recipe=RECIPES["ops"], splits={"train": images}, device="cpu", cache_dir=str(folder / "cache")
             )
             builder.download_and_prepare(str(folder / "ours"), file_format="parquet")
 

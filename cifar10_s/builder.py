@@ -10,11 +10,10 @@ import datasets
 import pyarrow as pa
 
 from cifar10_s.codec import encode_all
-from cifar10_s.compose import Composition, compose
-from cifar10_s.errors import unknown
+from cifar10_s.compose import Composition, check_time, compose
 from cifar10_s.images import LabeledImages
 from cifar10_s.parallel import progress_bar
-from cifar10_s.recipes import DATASET_VERSION, RECIPES
+from cifar10_s.recipes import DATASET_VERSION, RECIPES, Recipe, select
 from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
 
 IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
@@ -27,6 +26,8 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     Parameters
     ----------
+    recipe
+        What to make.
     splits
         The clean images: ``train``, which the recipe changes, and others, which stay as they are.
     seed, device
@@ -34,7 +35,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     row_group_bytes
         How many bytes of images a Parquet row group holds at least; a shard is no smaller.
     **options
-        Those of `datasets.DatasetBuilder`: ``config_name``, ``cache_dir`` …
+        Those of `datasets.DatasetBuilder`: ``cache_dir`` …
     """
 
     VERSION = datasets.Version(DATASET_VERSION)
@@ -48,21 +49,21 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        recipe: Recipe,
         splits: Mapping[str, LabeledImages],
         seed: int = 0,
         device: str = "auto",
-        config_name: str,
         row_group_bytes: int = ROW_GROUP_BYTES,
         **options: Any,
     ) -> None:
-        self.row_group_bytes = row_group_bytes
+        self.recipe, self.row_group_bytes = recipe, row_group_bytes
         self.clean, self.seed, self.device = dict(splits), seed, device
         # The cache of the library is keyed by this hash: all that the result depends on.
         identity = [image.digest() for image in splits.values()]
-        identity += [*splits, str(seed), repr(RECIPES[config_name].settings()), DATASET_VERSION]
+        identity += [*splits, str(seed), repr(recipe.settings()), DATASET_VERSION]
         super().__init__(
             dataset_name="cifar10-s",
-            config_name=config_name,
+            config_name=recipe.name,
             hash=hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16],
             **options,
         )
@@ -74,7 +75,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     @cached_property
     def composition(self) -> Composition:
         """The configuration's training images and their shortcut, made when first asked for."""
-        return compose(RECIPES[self.config.name], self.clean["train"], seed=self.seed, device=self.device)
+        return compose(self.recipe, self.clean["train"], seed=self.seed, device=self.device)
 
     def _info(self) -> datasets.DatasetInfo:
         names = list(self.clean["train"].class_names)
@@ -122,6 +123,8 @@ def load(
     source: str | Path = CIFAR10_ON_THE_HUB,
     seed: int = 0,
     device: str = "auto",
+    budget: str = "full",
+    yes: bool = False,
     allow_unverified: bool = False,
     cache_dir: str | Path | None = None,
 ) -> datasets.DatasetDict:
@@ -135,27 +138,32 @@ def load(
         See `sources.load_source`.
     seed, device
         See `compose.compose`.
+    budget
+        ``full``, or ``small`` for recipes reduced for a CPU, where a method needs a network.
+    yes
+        Make it though that takes hours.
     cache_dir
         Where to keep what was made; by default the `datasets` library's own cache.
 
     Raises
     ------
     UsageError
-        For an unknown configuration.
+        For an unknown configuration or budget, or work that takes hours.
     SourceError
         Where the source cannot be read.
     """
-    if configuration not in RECIPES:
-        raise unknown("configuration", configuration, RECIPES)
+    recipe = next(recipe for recipe in select([configuration], budget=budget) if recipe.name == configuration)
     builder = OnePixelShortcutBuilder(
         splits=load_splits(source, allow_unverified=allow_unverified),
         seed=seed,
         device=device,
-        config_name=configuration,
+        recipe=recipe,
         cache_dir=None if cache_dir is None else str(cache_dir),
     )
     if not builder.is_cached():
         # Made before the library writes: what goes wrong in it then keeps its own error.
+        if not yes:
+            check_time([recipe], builder.clean["train"], seed=seed, device=device)
         _ = builder.composition
     builder.download_and_prepare()
     return builder.as_dataset()

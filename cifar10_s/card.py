@@ -50,9 +50,12 @@ def render(
     )  # fmt: skip
     environment.filters["plain"] = _plain
     has_methods = any(RECIPES[name].method for name in manifest["configurations"])
+    reduced = [name for name, entry in manifest["configurations"].items() if entry["budget"] == "small"]
     template = environment.from_string(_template())
     metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
-    return template.render(metadata=metadata, manifest=manifest, shortcuts=shortcuts, has_methods=has_methods)
+    return template.render(
+        metadata=metadata, manifest=manifest, shortcuts=shortcuts, has_methods=has_methods, reduced=reduced
+    )
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cifar10_s.errors import Cifar10SError, VerificationError
+from cifar10_s.errors import Cifar10SError, UsageError, VerificationError
 
 app = typer.Typer(
     name="cifar10-s",
@@ -32,8 +32,10 @@ AllowUnverified = Annotated[
     bool,
     typer.Option("--allow-unverified", help="Take what claims to be CIFAR-10 though its checksum is another."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …; the result is the same bits on each.")]
-Seed = Annotated[int, typer.Option(help="For the random-pixel control; the search itself uses no chance.", min=0)]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1 …; without a network, the result is the same bits on each.")
+]
+Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no chance.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 CIFAR10 = "uoft-cs/cifar10"
@@ -78,8 +80,27 @@ def build_command(
     name: Annotated[str, typer.Option(help="The dataset's name.")] = "cifar10-s",
     configuration: Annotated[
         list[str] | None,
-        typer.Option("--configuration", "-c", help="What to build; repeat it for several.  [default: all]"),
+        typer.Option(
+            "--configuration",
+            "-c",
+            help="What to build, or 'all'; repeat it for several.  [default: what takes minutes, and em, em-ops]",
+        ),
     ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Methods that need a network: 'full' is the published recipe, which wants a GPU; 'small' is one "
+            "reduced for a CPU, and what is made says so."
+        ),
+    ] = "full",
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD=PATH",
+            help="Take a method's noise from a .pt, .npy, .npz or .safetensors file; repeat it for several.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Build though it takes hours.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
     max_shard_size: Annotated[str, typer.Option(help="How large a Parquet shard may be.")] = "500MB",
@@ -89,7 +110,9 @@ def build_command(
 ) -> None:
     """Build the dataset: a folder that the Hub takes and `datasets` loads, verified before it gets its name.
 
-    Example: cifar10-s build --source ../cifar-10-python.tar.gz -c ops -c ops-4
+    A method that needs a network keeps what it has done: interrupted, the same command goes on from there.
+
+    Example: cifar10-s build --source ../cifar-10-python.tar.gz -c ops -c em-ops --budget small
     """
     from cifar10_s import build
 
@@ -100,11 +123,21 @@ def build_command(
         configurations=configuration or None,
         seed=seed,
         device=device,
+        budget=budget,
+        noise=dict(map(_method_and_path, noise or [])),
+        yes=yes,
         allow_unverified=allow_unverified,
         overwrite=overwrite,
         max_shard_size=max_shard_size,
     )
     _report("built and verified", release, as_json)
+
+
+def _method_and_path(text: str) -> tuple[str, str]:
+    method, sign, path = text.partition("=")
+    if not (method and sign and path):
+        raise UsageError(f"--noise: expected METHOD=PATH, such as em=noise.pt, got {text!r}")
+    return method, path
 
 
 @app.command("verify")
@@ -157,7 +190,11 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0
         # Ctrl-C, or a signal that `_stop` turned into an orderly end.
-        return _fail("interrupted; what was unfinished is removed", status=status) if status > 128 else status
+        return (
+            _fail("interrupted; what was unfinished is removed; rounds that a method has done are kept", status=status)
+            if status > 128
+            else status
+        )
     except VerificationError as error:
         return _fail(*error.failures, status=error.exit_status)
     except Cifar10SError as error:

@@ -1,12 +1,17 @@
 """Compose: a recipe and clean images → the configuration's images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
-from cifar10_s.methods import METHODS
+from cifar10_s.methods import Learned
 from cifar10_s.recipes import Recipe
 from cifar10_s.search import random_pixels, search
 from cifar10_s.shortcut import Shortcut
+
+# Work that takes longer is done only on demand.
+PATIENCE_HOURS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +52,29 @@ def compose(recipe: Recipe, clean: LabeledImages, *, seed: int = 0, device: str 
     shortcut = find_shortcut(recipe, clean, seed=seed, device=device)
     images = clean
     if recipe.method is not None:
-        images = clean.with_pixels(METHODS[recipe.method].perturb(clean, seed=seed, device=device))
+        images = clean.with_pixels(recipe.method.perturb(clean, seed=seed, device=device))
     if shortcut is not None:
         images = shortcut.stamp(images)
     return Composition(recipe, images, shortcut)
+
+
+def check_time(recipes: Iterable[Recipe], clean: LabeledImages, *, seed: int = 0, device: str = "auto") -> None:
+    """Refuse work that takes long on this device; what is done already, or half done, counts as much.
+
+    Raises
+    ------
+    UsageError
+        With the time that each method would take.
+    """
+    methods = {recipe.method.name: recipe.method for recipe in recipes if isinstance(recipe.method, Learned)}
+    hours = {name: method.seconds_left(clean, seed=seed, device=device) / 3600 for name, method in methods.items()}
+    if sum(hours.values()) > PATIENCE_HOURS:
+        each = ", ".join(f"{name} {_duration(time)}" for name, time in hours.items())
+        raise UsageError(
+            f"this would take long on this device: at most {each}; --yes does it all the same, --budget small takes "
+            "reduced recipes made for a CPU, --configuration others"
+        )
+
+
+def _duration(hours: float) -> str:
+    return f"{hours / 24:.1f} days" if hours > 48 else f"{hours:.1f} hours"

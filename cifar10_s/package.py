@@ -94,6 +94,7 @@ def write_release(
         )
         manifest["configurations"][recipe.name] = {
             "summary": recipe.summary,
+            "budget": recipe.budget,
             **_facts(composition.images),
             "norms": measure_all(splits["train"].pixels, composition.images.pixels).to_dict(),
         }
@@ -137,10 +138,10 @@ def _write_configuration(
     wanted = splits if recipe.name == "clean" else {"train": splits["train"]}
     scratch = folder / ".scratch"
     builder = OnePixelShortcutBuilder(
+        recipe=recipe,
         splits=wanted,
         seed=seed,
         device=device,
-        config_name=recipe.name,
         row_group_bytes=min(ROW_GROUP_BYTES, max_shard_bytes),
         cache_dir=str(scratch),
     )

@@ -14,10 +14,14 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.utils.py_utils import convert_file_size_to_int
 
 from cifar10_s.checksums import MANIFEST
-from cifar10_s.errors import BuildError, UsageError
+from cifar10_s.compose import check_time
+from cifar10_s.errors import BuildError, UsageError, unknown
+from cifar10_s.images import LabeledImages
+from cifar10_s.methods import METHODS, GivenNoise
 from cifar10_s.moments import resolve_device
+from cifar10_s.noise_file import read_noise
 from cifar10_s.package import describe, write_release
-from cifar10_s.recipes import select
+from cifar10_s.recipes import Recipe, select
 from cifar10_s.search import check_pixels
 from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
 from cifar10_s.verification import VerifiedRelease, verify
@@ -33,6 +37,9 @@ def build(
     configurations: Iterable[str] | None = None,
     seed: int = 0,
     device: str = "auto",
+    budget: str = "full",
+    noise: Mapping[str, str | Path] | None = None,
+    yes: bool = False,
     allow_unverified: bool = False,
     overwrite: bool = False,
     max_shard_size: str = "500MB",
@@ -50,9 +57,15 @@ def build(
     name
         The dataset's name.
     configurations
-        Names of `recipes.RECIPES`; all by default. ``clean`` always comes with them.
+        Names of `recipes.RECIPES`, or ``all``; `recipes.STANDARD` by default. ``clean`` always comes with them.
     seed, device
         See `compose.compose`.
+    budget
+        ``full``, or ``small`` for recipes reduced for a CPU, where a method needs a network.
+    noise
+        Files with noise to take instead of a method's, by the method's name (see `noise_file.read_noise`).
+    yes
+        Build though that takes hours.
     overwrite
         Replace what is in the folder, if it is something else.
     max_shard_size
@@ -61,7 +74,8 @@ def build(
     Raises
     ------
     UsageError
-        For an unknown name, more pixels than images have, or a folder that holds something else.
+        For an unknown name, more pixels than images have, noise that does not fit, work that takes hours, or a
+        folder that holds something else.
     SourceError
         Where the source cannot be read.
     BuildError
@@ -74,23 +88,41 @@ def build(
     given = Path(name if output is None else output)
     # A link is followed, and `.` has a name: what is replaced is the folder itself.
     output = given.expanduser().resolve()
-    recipes = select(configurations)
+    noise = noise or {}
+    for method in noise:
+        if method not in METHODS:
+            raise unknown("method", method, METHODS)
+    recipes = select(configurations, budget=budget)
     device = resolve_device(device)
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
         raise _taken(output)
     splits = load_splits(source, allow_unverified=allow_unverified)
+    if noise:
+        recipes = select(configurations, budget=budget, noise=_read_all(noise, splits["train"]))
     for recipe in recipes:
         if recipe.objective is not None:
             check_pixels(recipe.pixels, splits["train"])
     if _is_taken(output) and not overwrite:
-        if not _holds(output, describe(splits, recipes, name=name, seed=seed), [r.name for r in recipes]):
+        if not _holds(output, describe(splits, recipes, name=name, seed=seed), recipes):
             raise _taken(output)
         return verify(given)
+    if not yes:
+        check_time(recipes, splits["train"], seed=seed, device=device)
     with _staging(output) as folder:
         write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes)
         verified = verify(folder)
         _put_in_place(folder, output, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
+
+
+def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[str, GivenNoise]:
+    """Read the noise that takes the place of methods' own."""
+    shape, given = images.pixels.shape[1:], {}
+    for name, file in files.items():
+        linf = METHODS[name].bound(shape).linf
+        read = read_noise(file, shape=shape, images=len(images), classes=len(images.class_names), linf=linf)
+        given[name] = GivenNoise.of(METHODS[name], read, linf)
+    return given
 
 
 def _check_name(name: str) -> None:
@@ -118,12 +150,18 @@ def _taken(output: Path) -> UsageError:
     )
 
 
-def _holds(output: Path, description: Mapping[str, Any], names: list[str]) -> bool:
-    """Tell whether a folder's manifest says what this build would say."""
+def _holds(output: Path, description: Mapping[str, Any], recipes: list[Recipe]) -> bool:
+    """Tell whether a folder's manifest and recipes say what this build would say."""
+
+    def read(file: str) -> Any:
+        return json.loads((output / file).read_text(encoding="utf-8"))
+
     try:
-        manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
-        return list(manifest["configurations"]) == names and all(
-            manifest[key] == value for key, value in description.items()
+        manifest = read(MANIFEST)
+        return (
+            list(manifest["configurations"]) == [recipe.name for recipe in recipes]
+            and all(manifest[key] == value for key, value in description.items())
+            and all(read(f"recipes/{recipe.name}.json")["recipe"] == recipe.settings() for recipe in recipes)
         )
     except (OSError, ValueError, LookupError, TypeError):
         return False

@@ -19,10 +19,9 @@ from cifar10_s.declarations import CARD, check_card, check_manifest, searched_ob
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
-from cifar10_s.methods import METHODS
 from cifar10_s.norms import CHUNK, Norms, measure, per_image
 from cifar10_s.parallel import chunks, progress_bar
-from cifar10_s.recipes import RECIPES, Recipe
+from cifar10_s.recipes import RECIPES, Recipe, recorded
 from cifar10_s.shards import RowGroup, StoredSplit
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
@@ -154,11 +153,11 @@ class _Verification(Findings):
             self.images += sum(map(len, source.values()))
             self._check_source(source)
             for name, entry in self.manifest["configurations"].items():
-                shortcut = None
+                recipe, shortcut = RECIPES[name], None
                 with self.reading(f"recipes/{name}.json"):
-                    shortcut = self._check_recipe(name, clean)
+                    recipe, shortcut = self._check_recipe(name, clean)
                 with self.reading(MANIFEST):
-                    self._check_configuration(name, entry, clean, shortcut)
+                    self._check_configuration(recipe, entry, clean, shortcut)
 
     def _check_source(self, source: Mapping[str, LabeledImages]) -> None:
         """Check the clean splits, and that nothing is called CIFAR-10 that is not."""
@@ -173,21 +172,25 @@ class _Verification(Findings):
                 if failure is not None:
                     self.fail(MANIFEST, f"the {split} split is said to be CIFAR-10: {failure}")
 
-    def _check_recipe(self, name: str, clean: LabeledImages) -> Shortcut | None:
-        """Check that the recorded shortcut is what the search finds on the clean images."""
-        file = f"recipes/{name}.json"
-        record, recipe, seed = self.read_json(file), RECIPES[name], self.manifest["seed"]
+    def _check_recipe(self, name: str, clean: LabeledImages) -> tuple[Recipe, Shortcut | None]:
+        """Check that the recipe is one of ours, and the recorded shortcut what the search finds on the clean images."""
+        file, seed = f"recipes/{name}.json", self.manifest["seed"]
+        record = self.read_json(file)
+        recipe = recorded(name, record["recipe"]["method"])
         found = find_shortcut(recipe, clean, seed=seed, device="cpu")
         self.expect(file, "fields", ["recipe", "seed", "shortcut"], sorted(record))
         self.expect(file, "recipe", recipe.settings(), record["recipe"])
         self.expect(file, "seed", seed, record["seed"])
         self.expect(file, "shortcut", None if found is None else found.to_dict(), record["shortcut"])
-        return None if record["shortcut"] is None else Shortcut.from_dict(record["shortcut"])
+        return recipe, None if record["shortcut"] is None else Shortcut.from_dict(record["shortcut"])
 
     def _check_configuration(
-        self, name: str, entry: Mapping[str, Any], clean: LabeledImages, shortcut: Shortcut | None
+        self, recipe: Recipe, entry: Mapping[str, Any], clean: LabeledImages, shortcut: Shortcut | None
     ) -> None:
         """Check one configuration's rows, labels, pixels, digest and norms."""
+        name = recipe.name
+        for field in ("summary", "budget"):
+            self.expect(MANIFEST, f"{field} of {name}", getattr(recipe, field), entry[field])
         where, stored = f"data/{name}/train", self.stored[f"{name}/train"]
         self.expect(where, "rows", entry["rows"], len(stored))
         self.expect(where, "rows", len(clean), len(stored))
@@ -199,7 +202,7 @@ class _Verification(Findings):
         digest = PixelDigest(clean.pixels.shape, stored.labels)
         parts: list[_Examined] = []
         with progress_bar(f"verify {name}", len(stored)) as bar:
-            for group, pixels, examined in stored.map_groups(partial(_examine, RECIPES[name], clean, shortcut)):
+            for group, pixels, examined in stored.map_groups(partial(_examine, recipe, clean, shortcut)):
                 digest.update(pixels)
                 parts.append(examined)
                 self.images += group.rows
@@ -242,7 +245,7 @@ def _examine(
     wrong = (pixels != _stamped(without, labels, shortcut)).any((1, 2, 3))
     beyond = np.zeros(group.rows, bool)
     if recipe.method is not None:
-        bound, shape = METHODS[recipe.method].bound(before.shape[1:]), before.shape[1:]
+        bound, shape = recipe.method.bound(before.shape[1:]), before.shape[1:]
         _, l2, linf = per_image(before, _unstamped(pixels, before, labels, shortcut))
         beyond = (l2 > bound.l2_rounded(shape) + 1e-9) | (linf > bound.linf)
     norms = reduce(add, (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK)), Norms())

@@ -21,14 +21,23 @@ def make_images(seed=0, count=40, height=5, width=4, channels=3, classes=3, leve
     return LabeledImages(pixels, labels.astype(np.int64), tuple(f"class {k}" for k in range(classes)))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _private_noise(tmp_path_factory):
+    """Keep the methods' work for the session's fixtures out of the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR10_S_CACHE", str(tmp_path_factory.mktemp("noise")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _private_caches(tmp_path_factory, monkeypatch):
-    """Keep what `datasets` caches out of the user's home."""
+    """Keep what `datasets` caches out of the user's home, and begin each test with no noise."""
     import datasets
 
     datasets.disable_progress_bars()
     cache = tmp_path_factory.getbasetemp() / "datasets-cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    monkeypatch.setenv("CIFAR10_S_CACHE", str(tmp_path_factory.mktemp("noise")))
 
 
 @pytest.fixture(scope="session")

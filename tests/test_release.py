@@ -21,7 +21,6 @@ import cifar10_s
 from cifar10_s import release as release_module
 from cifar10_s.checksums import hash_folder, read_sums
 from cifar10_s.errors import BuildError, UsageError, VerificationError
-from cifar10_s.methods import METHODS
 from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import RECIPES
 from cifar10_s.shortcut import Shortcut
@@ -44,7 +43,7 @@ def test_stock_datasets_loads_what_the_recipe_makes(release, sample, configurati
     assert loaded["train"]["label"] == sample.labels.tolist()
     record = json.loads((release.folder / f"recipes/{configuration}.json").read_text())
     method = RECIPES[configuration].method
-    expected = sample.pixels.copy() if method is None else METHODS[method].perturb(sample, seed=0, device="cpu")
+    expected = sample.pixels.copy() if method is None else method.perturb(sample, seed=0, device="cpu")
     if record["shortcut"]:
         for label, entry in enumerate(record["shortcut"]["classes"]):
             assert len(entry["pixels"]) == RECIPES[configuration].pixels
@@ -195,7 +194,7 @@ def test_a_signal_leaves_nothing(tmp_path, delay, number):
     if process.returncode == 0:
         pytest.fail("the build was over before it was interrupted")
     assert process.returncode == 128 + number
-    assert errors == "cifar10-s: interrupted; what was unfinished is removed\n"
+    assert errors == "cifar10-s: interrupted; what was unfinished is removed; rounds that a method has done are kept\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -260,7 +259,7 @@ def test_a_class_without_images_gets_its_own_line(tmp_path):
     table = {"img": [Image.new("RGB", (4, 4))], "label": [0]}
     datasets.Dataset.from_dict(table, features=features).to_parquet(tmp_path / "source" / "train.parquet")
     with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
-        cifar10_s.build(tmp_path / "source", tmp_path / "out", device="cpu")
+        cifar10_s.build(tmp_path / "source", tmp_path / "out", device="cpu", configurations=["ops"])
     with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
         cifar10_s.load("ops", source=tmp_path / "source", device="cpu", cache_dir=tmp_path / "cache")
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ PROBES = 16
 DRAWS = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Autoregressive(Method):
     """A random linear process a class, run from a random start for each image.
 
@@ -38,8 +37,8 @@ class Autoregressive(Method):
         A process must leave at least this share of another class's noise unexplained, or is drawn again.
     """
 
-    name: ClassVar[str] = "ar"
-    summary: ClassVar[str] = "autoregressive perturbations (AR): a random linear process a class"
+    name: str = "ar"
+    summary: str = "autoregressive perturbations (AR): a random linear process a class"
     l2: float = 1.0
     margin: int = 4
     min_norm: float = 0.5

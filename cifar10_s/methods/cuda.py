@@ -1,7 +1,6 @@
 """CUDA: convolution-based unlearnable datasets (Sadasivan et al., CVPR 2023)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from cifar10_s.parallel import chunks, thread_map
 from cifar10_s.seeds import generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClasswiseConvolution(Method):
     """A random blur a class, the same on all channels; each image is then scaled to its full range.
 
@@ -24,8 +23,8 @@ class ClasswiseConvolution(Method):
         The filter's side, odd.
     """
 
-    name: ClassVar[str] = "cuda"
-    summary: ClassVar[str] = "convolution-based unlearnable data (CUDA): a random blur a class, without a norm bound"
+    name: str = "cuda"
+    summary: str = "convolution-based unlearnable data (CUDA): a random blur a class, without a norm bound"
     blur: float = 0.3
     size: int = 3
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from cifar10_s.methods.method import Bound, Method, add_noise, scale_to
 from cifar10_s.seeds import generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearlySeparable(Method):
     """A Gaussian cluster a class, a sample of it an image, each value spread over a patch.
 
@@ -26,8 +25,8 @@ class LinearlySeparable(Method):
         Root mean square of the noise in levels: ℓ2 = √(H·W·C)·ε/255, which is 1.304 on 32×32×3 images.
     """
 
-    name: ClassVar[str] = "lsp"
-    summary: ClassVar[str] = "linearly separable perturbations (LSP): a Gaussian cluster a class, spread over patches"
+    name: str = "lsp"
+    summary: str = "linearly separable perturbations (LSP): a Gaussian cluster a class, spread over patches"
     grid: int = 4
     class_separation: float = 10.0
     epsilon: float = 6.0

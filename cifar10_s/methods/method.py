@@ -3,8 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,22 @@ class Bound:
         return self.l2 + 0.5 / 255 * math.sqrt(math.prod(shape))
 
 
+@dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """A way to perturb a training set; the subclasses are frozen dataclasses, their fields the recipe's numbers.
+    """A way to perturb a training set; the fields of the subclasses are the recipe's numbers.
 
     Labels and order stay as they are, and so does the number of images.
+
+    Attributes
+    ----------
+    name
+        The name of the configuration that it alone makes.
+    summary
+        What it is, for the card; what stands before a colon is its name.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
+    name: str
+    summary: str
 
     @abstractmethod
     def bound(self, shape: tuple[int, ...]) -> Bound:
@@ -55,7 +63,9 @@ class Method(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Give the name and every number of the recipe, for the record."""
-        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+        record = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "summary"}
+        # As JSON has it, which knows no tuples.
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
 def add_noise(images: LabeledImages, noise: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.uint8]:

@@ -1,7 +1,6 @@
 """Random noise: the control of every other method."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +10,12 @@ from cifar10_s.methods.method import CHUNK, Bound, Method, add_noise
 from cifar10_s.seeds import generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClasswiseNoise(Method):
     """One draw of U(-ε, ε) a class, added to all its images."""
 
-    name: ClassVar[str] = "random-classwise"
-    summary: ClassVar[str] = "uniform random noise, one a class: a control"
+    name: str = "random-classwise"
+    summary: str = "uniform random noise, one a class: a control"
     epsilon: int = 8
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
@@ -30,12 +29,12 @@ class ClasswiseNoise(Method):
         return add_noise(images, lambda part: noise[images.labels[part]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SamplewiseNoise(Method):
     """A draw of U(-ε, ε) an image."""
 
-    name: ClassVar[str] = "random-samplewise"
-    summary: ClassVar[str] = "uniform random noise, one an image: a control"
+    name: str = "random-samplewise"
+    summary: str = "uniform random noise, one an image: a control"
     epsilon: int = 8
 
     def bound(self, shape: tuple[int, ...]) -> Bound:

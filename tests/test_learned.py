@@ -1,0 +1,364 @@
+"""The methods that need a network, and what is under them: descent, views, training, checkpoints."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from test_methods import LEARNED, TRIED, photographs
+
+import cifar10_s
+from cifar10_s.augment import CropAndFlip
+from cifar10_s.checkpoint import Checkpoint
+from cifar10_s.engine import Engine
+from cifar10_s.errors import BuildError, UsageError
+from cifar10_s.images import LabeledImages
+from cifar10_s.methods import METHODS
+from cifar10_s.methods.work import Work
+from cifar10_s.pgd import pgd, project
+from cifar10_s.training import batches
+
+CPU = Engine.on("cpu")
+
+
+class KilledError(Exception):
+    """What ends work at a moment of the test's choice."""
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_the_descent_written_out(data):
+    """Against the same walk in NumPy, value by value, down a loss whose gradient is known."""
+    seed, epsilon = data.draw(st.integers(0, 2**32 - 1)), data.draw(st.floats(0, 20))
+    step, steps = data.draw(st.floats(0.1, 5)), data.draw(st.integers(0, 6))
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, 12).astype(float)
+    goal = random.uniform(0, 255, 12)
+    expected = np.zeros(12)
+    for _ in range(steps):
+        for i in range(12):
+            moved = expected[i] - step * np.sign(pixels[i] + expected[i] - goal[i])
+            moved = min(max(moved, -epsilon), epsilon)
+            expected[i] = min(max(pixels[i] + moved, 0), 255) - pixels[i]
+    start = torch.zeros(12, dtype=torch.float64)
+    got = pgd(
+        torch.from_numpy(pixels), start, lambda x: x - torch.from_numpy(goal), epsilon=epsilon, step=step, steps=steps
+    )
+    assert np.allclose(got.numpy(), expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), epsilon=st.floats(0, 300))
+def test_projection_keeps_both_bounds_and_what_is_within(seed, epsilon):
+    random = np.random.default_rng(seed)
+    pixels = torch.from_numpy(random.integers(0, 256, 50).astype(np.float32))
+    once = project(torch.from_numpy(random.uniform(-400, 400, 50).astype(np.float32)), pixels, epsilon)
+    assert once.abs().max() <= epsilon + 1e-4
+    assert (pixels + once).min() >= 0
+    assert (pixels + once).max() <= 255
+    assert torch.allclose(project(once, pixels, epsilon), once, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_crop_and_flip_written_out(dtype):
+    images = torch.from_numpy(np.random.default_rng(0).integers(1, 256, (8, 5, 7, 2))).to(dtype)
+    view = CropAndFlip.draw(np.random.default_rng(1), 8, padding=3)
+    padded = np.pad(images.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)))
+    for i, seen in enumerate(view(images).numpy()):
+        cut = padded[i, view.top[i] : view.top[i] + 5, view.left[i] : view.left[i] + 7]
+        assert np.array_equal(seen, cut[:, ::-1] if view.flip[i] else cut)
+
+
+def test_crop_and_flip_draws_every_place_and_both_sides():
+    view = CropAndFlip.draw(np.random.default_rng(0), 4000)
+    for places in (view.top, view.left):
+        counts = torch.bincount(places, minlength=9)
+        assert len(counts) == 9
+        assert counts.min() > 300
+    assert 0.45 < view.flip.float().mean() < 0.55
+
+
+def test_gradients_flow_through_a_view_to_where_values_came_from():
+    images = torch.rand(3, 6, 6, 1, requires_grad=True)
+    view = CropAndFlip.draw(np.random.default_rng(0), 3)
+    weights = torch.rand(3, 6, 6, 1)
+    (view(images) * weights).sum().backward()
+    for i in range(3):
+        for y in range(6):
+            for x in range(6):
+                lone = torch.zeros(3, 6, 6, 1)
+                lone[i, y, x] = 1
+                assert torch.isclose(images.grad[i, y, x, 0], (view(lone) * weights).sum())
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(1, 40), size=st.integers(1, 50), first=st.integers(0, 60))
+def test_batches_go_on_from_any_number(count, size, first):
+    stream = list(islice(batches(count, size, 0, seed=0, name="t"), first + 5))
+    later = list(islice(batches(count, size, first, seed=0, name="t"), 5))
+    assert all(torch.equal(a, b) for a, b in zip(stream[first:], later))
+    an_epoch = count // min(size, count)
+    seen = torch.cat(list(islice(batches(count, size, 0, seed=0, name="t"), an_epoch)))
+    assert len(seen.unique()) == len(seen) == an_epoch * min(size, count)
+
+
+def interrupted_at(method, images, moment, monkeypatch):
+    """Run a method until so many images have gone through its network, then end it; tell whether that came."""
+    passed = 0
+    count = Work.count
+
+    def count_and_end(self, images):
+        nonlocal passed
+        passed += images
+        count(self, images)
+        if passed >= moment:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "count", count_and_end)
+        try:
+            method.perturb(images, seed=0, device="cpu")
+        except KilledError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_interrupted_work_ends_with_the_same_bits(name, tmp_path, monkeypatch):
+    """Whatever the moment, and however often."""
+    monkeypatch.setattr("cifar10_s.methods.work.BLOCK", 20)
+    monkeypatch.setattr("cifar10_s.methods.rem.ROUND", 2)
+    method, images = TRIED[name], photographs(count=50, shape=(8, 8, 3))
+    expected = method.perturb(images, seed=0, device="cpu")
+    total = method.passes(len(images))
+    for share in (0.05, 0.35, 0.6, 0.95):
+        monkeypatch.setenv("CIFAR10_S_CACHE", str(tmp_path / str(share)))
+        assert interrupted_at(method, images, share * total * 0.9, monkeypatch)
+        interrupted_at(method, images, 0.3 * total, monkeypatch)
+        assert np.array_equal(method.perturb(images, seed=0, device="cpu"), expected)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_rounds_that_are_done_are_not_done_again(name, monkeypatch):
+    monkeypatch.setattr("cifar10_s.methods.work.BLOCK", 20)
+    monkeypatch.setattr("cifar10_s.methods.rem.ROUND", 2)
+    method, images = TRIED[name], photographs(count=50, shape=(8, 8, 3))
+    total = method.passes(len(images))
+    assert interrupted_at(method, images, 0.85 * total, monkeypatch)
+    checkpoint = method.checkpoint(images, 0, CPU)
+    assert 0 < checkpoint.load(torch.device("cpu"))["passed"] <= 0.85 * total
+    assert not interrupted_at(method, images, 0.8 * total, monkeypatch)
+    assert not checkpoint.unfinished.exists()
+    assert checkpoint.finished.exists()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_passes_are_counted_as_they_were_announced(name, monkeypatch):
+    """The bar ends where it should, and the estimate rests on the right number."""
+    method, images = TRIED[name], photographs(count=50, shape=(8, 8, 3))
+    passed = []
+    monkeypatch.setattr(Work, "count", lambda self, images: passed.append(images))
+    method.perturb(images, seed=0, device="cpu")
+    assert sum(passed) <= method.passes(50)
+    # An epoch leaves out the images that fill no batch.
+    assert sum(passed) >= 0.9 * method.passes(50)
+
+
+def test_em_makes_images_easy_and_stops():
+    """The training error falls to where the recipe stops, though there is nothing in the images to tell classes by."""
+    images = photographs(count=300, classes=3, shape=(8, 8, 3))
+    method = replace(METHODS["em"].small(), batch=50, learning_rate=0.02, epsilon=16.0, augment=False, max_rounds=20)
+    work = Work(method, images, CPU, seed=0)
+    reached = list(method.rounds(work))
+    assert len(reached) < method.max_rounds - 1
+    assert method._error(work, work._kept["trainer"].frozen()) <= method.stop_error
+
+
+def test_em_class_wise_has_one_noise_a_class():
+    images = LabeledImages(np.full((60, 8, 8, 3), 128, np.uint8), np.arange(60) % 3, tuple("abc"))
+    noise = TRIED["em-classwise"].perturb(images, seed=0, device="cpu").astype(int) - 128
+    assert all(np.array_equal(noise[i], noise[i % 3]) for i in range(60))
+    assert TRIED["em-classwise"].noise(images, seed=0, device="cpu").shape == (3, 8, 8, 3)
+
+
+def test_a_class_without_images_in_the_subset_keeps_its_noise():
+    images = photographs(count=20, classes=2, shape=(8, 8, 3))
+    images = LabeledImages(images.pixels, np.array([1] + [0] * 19), images.class_names)
+    method = replace(TRIED["em-classwise"], share=0.1)
+    noise = method.noise(images, seed=0, device="cpu")
+    subset = Work(method, images, CPU, 0).random("subset").permutation(20)[:2]
+    assert 0 not in subset
+    assert noise[0].any()
+    assert not noise[1].any()
+
+
+def learnable(count=240, classes=4):
+    """Images of which a small network learns the classes: red, green, blue and grey."""
+    images = photographs(count=count, classes=classes, shape=(8, 8, 3))
+    tint = np.array([[60, 0, 0], [0, 60, 0], [0, 0, 60], [20, 20, 20]])[images.labels][:, None, None]
+    return images.with_pixels((images.pixels // 4 + 80 + tint).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("tap", lambda y: (y + 1) % 4), ("sep", lambda y: (y + 5) % 4), ("hypo", lambda y: y), ("tap-untargeted", None)],
+)
+def test_a_surrogate_is_moved_where_the_recipe_says(name, expected):
+    images = learnable()
+    method = replace(
+        METHODS[name].small(), epochs=6, batch=20, learning_rate=0.003, epsilon=80.0, step=8.0, steps=30,
+        snapshots=2, augment=False,
+    )  # fmt: skip
+    work = Work(method, images, CPU, seed=0)
+    list(method.rounds(work))
+    nets = work._kept["snapshots"]
+    noised = work.pixels.float() + work.noise.float()
+    clean, after = (CPU.logits(nets[-1], levels).argmax(1) for levels in (work.pixels.float(), noised))
+    assert (clean == work.labels).float().mean() > 0.9
+    if expected is None:
+        assert (after == work.labels).float().mean() < 0.1
+    else:
+        assert (after == expected(work.labels)).float().mean() > 0.9
+
+
+def test_snapshots_are_of_different_moments_the_last_of_the_end():
+    method = replace(TRIED["sep"], snapshots=3, epochs=6)
+    work = Work(method, photographs(count=40, shape=(8, 8, 3)), CPU, seed=0)
+    list(method.rounds(work))
+    first = [next(net.parameters()) for net in work._kept["snapshots"]]
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[1], first[2])
+    assert torch.equal(first[2], next(work._kept["trainer"].net.parameters()))
+
+
+def test_published_recipes_are_the_defaults():
+    """Every number of the papers' recipes (docs/field of the project's brief), as the record has it."""
+    expected = {
+        "em": {"epsilon": 8, "step": 0.8, "steps": 20, "train_batches": 10, "stop_error": 0.01, "clip": 5},
+        "em-classwise": {"epsilon": 8, "step": 0.8, "steps": 1, "share": 0.2, "stop_error": 0.1, "clip": 5},
+        "rem": {
+            "epsilon": 8, "step": 1.6, "steps": 10, "adversary_epsilon": 4, "adversary_step": 0.8,
+            "adversary_steps": 10, "samples": 5, "train_steps": 5000, "decay_every": 2000, "batch": 128,
+        },
+        "tap": {"epochs": 40, "steps": 250, "epsilon": 8, "step": 0.4, "offset": 1, "away": False, "augment": True},
+        "tap-untargeted": {"epochs": 40, "steps": 250, "epsilon": 8, "step": 0.4, "offset": 0, "away": True},
+        "sep": {"epochs": 120, "snapshots": 30, "steps": 30, "step": 1, "offset": 5, "away": False},
+        "hypo": {"steps": 100, "step": 0.8, "epsilon": 8, "offset": 0, "away": False},
+    }  # fmt: skip
+    shared = {"network": "resnet-18", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "budget": "full"}
+    assert set(expected) == set(LEARNED)
+    for name, numbers in expected.items():
+        assert METHODS[name].settings().items() >= {**shared, **numbers}.items()
+        small = METHODS[name].small().settings()
+        assert (small["budget"], small["network"]) == ("small", "small")
+        assert METHODS[name].small().passes(50_000) < METHODS[name].passes(50_000)
+
+
+def test_two_processes_do_not_do_the_same_work():
+    images = photographs(count=20, shape=(8, 8, 3))
+    with TRIED["em"].checkpoint(images, 0, CPU).held(), pytest.raises(BuildError, match="another process"):
+        TRIED["em"].perturb(images, seed=0, device="cpu")
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
+    marker = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    checkpoint = TRIED["em"].checkpoint(photographs(count=20, shape=(8, 8, 3)), 0, CPU)
+    checkpoint.folder.mkdir(parents=True)
+    torch.save({"done": Hostile()}, checkpoint.unfinished)
+    with pytest.raises(BuildError, match=r"is not a checkpoint .*: remove it"):
+        TRIED["em"].perturb(photographs(count=20, shape=(8, 8, 3)), seed=0, device="cpu")
+    assert not marker.exists()
+
+
+def test_a_save_that_fails_leaves_the_one_before():
+    checkpoint = Checkpoint("x", {})
+    with checkpoint.held():
+        checkpoint.save({"done": 1})
+        with pytest.raises(Exception, match="pickle"):
+            checkpoint.save({"done": (i for i in range(3))})
+        assert checkpoint.load(torch.device("cpu")) == {"done": 1}
+
+
+def test_other_settings_are_other_work():
+    names = {Checkpoint("x", {"seed": seed}).finished for seed in range(5)}
+    assert len(names) == 5
+
+
+def test_half_precision_resolves_far_less_than_a_level():
+    steps = torch.linspace(-8, 8, 4001)
+    assert (steps.half().float() - steps).abs().max() < 1 / 200
+
+
+def test_long_work_needs_a_yes(tmp_path, monkeypatch):
+    """Before anything is built, and with the way out in one line."""
+    monkeypatch.setattr("cifar10_s.compose.PATIENCE_HOURS", 0.001)
+    with pytest.raises(UsageError, match=r"at most em .*(hours|days).*--yes.*--budget small"):
+        cifar10_s.build("sample", tmp_path / "out", name="x", configurations=["em-ops"], device="cpu")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="--yes"):
+        cifar10_s.load("em", source="sample", device="cpu", cache_dir=tmp_path)
+
+
+def write_folder(folder):
+    """A folder of 40 small pictures in two classes."""
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(20):
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+def build_command(source, cache, output):
+    code = "from cifar10_s.cli import main; main()"
+    options = f"build --source {source} --name x -c em -c em-ops --budget small --device cpu --output {output}"
+    environment = {**os.environ, "CIFAR10_S_CACHE": str(cache)}
+    return [sys.executable, "-c", code, *options.split()], environment
+
+
+def test_killed_with_kill_9_it_goes_on_to_the_same_bits(tmp_path):
+    """Through the command line: killed as soon as two rounds are saved, then started again."""
+    source = write_folder(tmp_path / "pictures")
+    command, environment = build_command(source, tmp_path / "cache", tmp_path / "out")
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not done_rounds(tmp_path / "cache") >= 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert done_rounds(tmp_path / "cache") >= 2
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    again, environment = build_command(source, tmp_path / "fresh", tmp_path / "again")
+    subprocess.run(again, env=environment, check=True, capture_output=True)
+    digests = [
+        {name: entry["pixels_sha256"] for name, entry in json.loads(path.read_text())["configurations"].items()}
+        for path in (tmp_path / "out" / "manifest.json", tmp_path / "again" / "manifest.json")
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests[0].values())) == 3
+
+
+def done_rounds(cache):
+    """Read how many rounds the checkpoint has; it is replaced while we look."""
+    for path in (cache / "noise").glob("em-*.pt"):
+        try:
+            return torch.load(path, weights_only=True)["done"]
+        except (OSError, RuntimeError):
+            pass
+    return 0
