@@ -1,6 +1,6 @@
 """Training: a network, its optimiser, and the order in which it sees images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,16 @@ from torch import Tensor, nn
 from cifar10_s.engine import Engine
 from cifar10_s.seeds import generator
 
+OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float, float, bool], torch.optim.Optimizer]] = {
+    "sgd": lambda weights, momentum, decay, fused: torch.optim.SGD(
+        weights, lr=0.0, momentum=momentum, weight_decay=decay, fused=fused
+    ),
+    "adamw": lambda weights, _, decay, fused: torch.optim.AdamW(weights, lr=0.0, weight_decay=decay, fused=fused),
+}
+
 
 class Trainer:
-    """A network under SGD with momentum; its state can be saved between any two steps.
+    """A network and its optimiser; its state can be saved between any two steps.
 
     Parameters
     ----------
@@ -20,23 +27,33 @@ class Trainer:
         Where the network runs.
     net
         Any network.
+    optimizer
+        A name of `OPTIMIZERS`.
     momentum, weight_decay
-        Those of SGD.
+        Of the optimiser; AdamW has no momentum of this kind.
     clip
         The norm to which gradients are clipped; None for none.
     """
 
     def __init__(
-        self, engine: Engine, net: nn.Module, *, momentum: float, weight_decay: float, clip: float | None = None
+        self,
+        engine: Engine,
+        net: nn.Module,
+        *,
+        momentum: float,
+        weight_decay: float,
+        optimizer: str = "sgd",
+        clip: float | None = None,
     ) -> None:
         self.engine, self.net, self.clip = engine, engine.place(net), clip
         fused = engine.device.type == "cuda"
-        self.optimizer = torch.optim.SGD(
-            self.net.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay, fused=fused
-        )
+        self.optimizer = OPTIMIZERS[optimizer](self.net.parameters(), momentum, weight_decay, fused)
 
     def step(self, levels: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
-        """Take one step down the mean cross-entropy of a batch; gives the logits before it."""
+        """Take one step down the mean cross-entropy of a batch; gives the logits before it.
+
+        Labels are (B,) classes or (B, K) probabilities.
+        """
         self.net.train().requires_grad_(True)
         logits = self.engine.logits(self.net, levels)
         loss = nn.functional.cross_entropy(logits, labels)

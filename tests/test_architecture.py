@@ -50,6 +50,7 @@ ORDER = [
     "declarations",
     "verification",
     "release",
+    "benchmark",
     "cli",
 ]
 BARE = [
@@ -68,6 +69,7 @@ BARE = [
     "recipes",
     "compose",
     "norms",
+    "benchmark",
 ]
 
 
@@ -97,7 +99,7 @@ def test_imports_point_one_way(module):
 
 
 def test_the_command_line_uses_the_public_names():
-    assert set(imported(PACKAGE / "cli.py")) <= {"errors", *cifar10_s.__all__}
+    assert set(imported(PACKAGE / "cli.py")) <= {"errors", "benchmark", *cifar10_s.__all__}
 
 
 def test_every_public_name_is_there():

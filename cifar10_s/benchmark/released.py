@@ -1,0 +1,126 @@
+"""Released: the configurations of a released folder or of a dataset on the Hub, each one array, decoded once."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar10_s.checkpoint import cache_folder
+from cifar10_s.errors import SourceError, unknown
+from cifar10_s.images import LabeledImages
+
+MANIFEST = "manifest.json"
+
+
+class Released:
+    """A release, read by configuration.
+
+    Parameters
+    ----------
+    where
+        A folder that `build` wrote, or the Hub's name of a dataset that was made from one.
+
+    Raises
+    ------
+    SourceError
+        Where there is no release.
+    """
+
+    def __init__(self, where: str | Path) -> None:
+        self.name = str(where)
+        self.folder = Path(where) if Path(where).is_dir() else _from_hub(str(where), [MANIFEST])
+        try:
+            self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            self.title, self.configurations = self.manifest["source"]["title"], self.manifest["configurations"]
+            self.test_digest: str = self.manifest["splits"]["test"]["pixels_sha256"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise SourceError(
+                f"{where}: is no release with a test split ({type(error).__name__}: {error}): expected a folder that "
+                "`cifar10-s build` wrote, or the name of such a dataset on the Hub"
+            ) from None
+
+    def select(self, names: Iterable[str] | None) -> list[str]:
+        """Look up configurations; None means all.
+
+        Raises
+        ------
+        UsageError
+            For one that the release does not hold.
+        """
+        wanted = list(self.configurations if names is None else names)
+        for name in wanted:
+            if name not in self.configurations:
+                raise unknown("configuration", name, self.configurations)
+        return wanted
+
+    def digest(self, configuration: str) -> str:
+        """Give the pixel digest of a configuration's training images."""
+        return str(self.configurations[configuration]["pixels_sha256"])
+
+    def train(self, configuration: str) -> LabeledImages:
+        """Give a configuration's training images."""
+        return self._read(f"{configuration}/train", self.digest(configuration))
+
+    def test(self) -> LabeledImages:
+        """Give the clean test images."""
+        return self._read("test", self.test_digest)
+
+    def _read(self, split: str, digest: str) -> LabeledImages:
+        """Read a split from the cache, else decode it and check its digest.
+
+        Raises
+        ------
+        SourceError
+            Where the images are not those of the manifest.
+        """
+        names, cached = tuple(self.manifest["classes"]), cache_folder() / "images" / f"{digest}.npz"
+        images = _from_cache(cached, names)
+        if images is None or images.digest() != digest:
+            images = self._decode(split, names)
+            if images.digest() != digest:
+                raise SourceError(
+                    f"{self.name}: the images of {split} are not those of its manifest: expected pixel digest "
+                    f"{digest}, got {images.digest()}: fetch or build it again"
+                )
+            _to_cache(cached, images)
+        return images
+
+    def _decode(self, split: str, names: tuple[str, ...]) -> LabeledImages:
+        from cifar10_s.shards import StoredSplit
+
+        if not Path(self.name).is_dir():
+            self.folder = _from_hub(self.name, [MANIFEST, f"data/{split}-*"])
+        files = sorted((self.folder / "data").glob(f"{split}-*.parquet"))
+        if not files:
+            raise SourceError(f"{self.name}: holds no data/{split}-*.parquet, of which its manifest speaks")
+        return StoredSplit(files, tuple(self.manifest["shape"]), names).load()
+
+
+def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return LabeledImages(stored["pixels"], stored["labels"], names)
+    except (OSError, ValueError, LookupError, EOFError):
+        return None
+
+
+def _to_cache(path: Path, images: LabeledImages) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    with beside.open("wb") as file:
+        np.savez(file, pixels=images.pixels, labels=images.labels)
+    beside.replace(path)
+
+
+def _from_hub(name: str, patterns: list[str]) -> Path:
+    """Fetch some files of a dataset on the Hub into its cache; gives the folder."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
+    except Exception as error:  # what a connection or a name raises depends on the library beneath
+        raise SourceError(
+            f"{name}: is neither a folder here nor a dataset that the Hub gives ({' '.join(str(error).split())[:200]})"
+        ) from None

@@ -1,0 +1,201 @@
+"""Sweep: a grid of configuration × strategy × seed, cell by cell; what is recorded is not done again."""
+
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
+from cifar10_s.benchmark.records import Records, run_id
+from cifar10_s.benchmark.released import Released
+from cifar10_s.benchmark.strategies import STRATEGIES, Strategy
+from cifar10_s.benchmark.train import DivergedError, Run, train
+from cifar10_s.engine import Engine
+from cifar10_s.errors import UsageError, unknown
+from cifar10_s.moments import resolve_device
+from cifar10_s.nets import NETWORKS
+from cifar10_s.parallel import cores, progress_bar
+
+# Epochs at the end whose mean test accuracy is recorded besides the last and the best.
+LAST = 5
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid, before its images are read."""
+
+    configuration: str
+    strategy: Strategy
+    protocol: Protocol
+    network: str
+    seed: int
+
+    def settings(self, released: Released) -> dict[str, Any]:
+        """Give all that decides the result, but for the machine."""
+        return {
+            "source": released.title,
+            "configuration": self.configuration,
+            "pixels_sha256": released.digest(self.configuration),
+            "test_sha256": released.test_digest,
+            "strategy": self.strategy.settings(),
+            "protocol": self.protocol.settings(),
+            "network": self.network,
+            "seed": self.seed,
+        }
+
+
+def bench(
+    dataset: str | Path,
+    records: str | Path,
+    *,
+    configurations: Iterable[str] | None = None,
+    strategies: Iterable[str] = ("standard",),
+    protocol: str | None = None,
+    network: str | None = None,
+    seeds: int = 1,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Run a grid and record each run as it ends; gives the records of the grid, those that were there included.
+
+    A run is skipped that the records hold, or that another process is at. One that was killed is done again from
+    its beginning.
+
+    Parameters
+    ----------
+    dataset
+        A released folder, or the Hub's name of one.
+    records
+        A file of JSON Lines, added to.
+    configurations
+        Names of the release's configurations; all by default.
+    strategies
+        Names of `strategies.STRATEGIES`.
+    protocol
+        A name of `protocols.PROTOCOLS`; by default ``quick-v1`` on a GPU, else ``cpu-v1``.
+    network
+        A name of `nets.NETWORKS`; by default the protocol's.
+    seeds
+        How many: 0 to seeds - 1.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    SourceError
+        Where the release or the records cannot be read.
+    """
+    released, kept, device = Released(dataset), Records(records), resolve_device(device)
+    chosen = protocol or ("cpu-v1" if device == "cpu" else "quick-v1")
+    if chosen not in PROTOCOLS:
+        raise unknown("protocol", chosen, PROTOCOLS)
+    if seeds < 1:
+        raise UsageError(f"seeds: expected 1 or more, got {seeds}")
+    net = network or PROTOCOLS[chosen].network
+    if net not in NETWORKS:
+        raise unknown("network", net, NETWORKS)
+    cells = [
+        Cell(configuration, strategy, PROTOCOLS[chosen], net, seed)
+        for seed, strategy, configuration in product(
+            range(seeds), list(map(_strategy, strategies)), released.select(configurations)
+        )
+    ]
+    _run_all(cells, released, kept, Engine.on(device))
+    wanted = {run_id(cell.settings(released)) for cell in cells}
+    return [record for record in kept.read() if record["id"] in wanted]
+
+
+def _strategy(name: str) -> Strategy:
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    return STRATEGIES[name]
+
+
+def _run_all(cells: list[Cell], released: Released, records: Records, engine: Engine) -> None:
+    """Run what is not done, and record it."""
+    left = {run_id(cell.settings(released)): cell for cell in cells}
+    left = {identity: cell for identity, cell in left.items() if identity not in records.done()}
+    with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
+        for identity, cell in left.items():
+            with records.claimed(identity) as mine:
+                # Another process may have ended it since the grid began.
+                if mine and identity not in records.done():
+                    bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
+                    records.append(_run(identity, cell, released, engine, bar))
+                else:
+                    bar.update(cell.protocol.epochs)
+
+
+def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any) -> dict[str, Any]:
+    """Do one cell; gives its record."""
+    run = Run(
+        released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed
+    )
+    start, epochs, status, reason = time.perf_counter(), [], "done", {}
+    try:
+        for epoch in train(run, engine):
+            epochs.append(epoch)
+            bar.update()
+    except DivergedError as error:
+        status, reason = "failed", {"reason": str(error)}
+        bar.update(cell.protocol.epochs - len(epochs))
+    seconds = time.perf_counter() - start
+    return {
+        "id": identity,
+        "settings": cell.settings(released),
+        "status": status,
+        "results": {**reason, **_results(epochs), **_speed(run, seconds, len(epochs))},
+        "environment": environment(engine),
+    }
+
+
+def _results(epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sum up what was measured after each epoch, accuracies in percent."""
+    if not epochs:
+        return {}
+    on_test = [epoch["test_accuracy"] for epoch in epochs]
+    last = {key: value for key, value in epochs[-1].items() if key == "robust_accuracy"}
+    return {
+        "final": on_test[-1],
+        "peak": max(on_test),
+        "last_5_mean": float(np.mean(on_test[-LAST:])),
+        "train_final": epochs[-1]["train_accuracy"],
+        "test_accuracy": on_test,
+        "train_accuracy": [epoch["train_accuracy"] for epoch in epochs],
+        **last,
+    }
+
+
+def _speed(run: Run, seconds: float, epochs: int) -> dict[str, float]:
+    return {"seconds": round(seconds, 2), "images_per_second": round(epochs * len(run.train) / seconds, 1)}
+
+
+def environment(engine: Engine) -> dict[str, Any]:
+    """Give what a result may depend on besides its settings."""
+    on_gpu = engine.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(engine.device) if on_gpu else _processor(),
+        "cores": cores(),
+        "precision": "bfloat16" if engine.bfloat16 else "float32",
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    return next(_model_names(), platform.machine())
+
+
+def _model_names() -> Iterator[str]:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else []:
+        if line.startswith("model name"):
+            yield line.split(": ")[1]
