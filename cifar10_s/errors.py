@@ -16,7 +16,7 @@ class UsageError(Cifar10SError, ValueError):
 
 
 class SourceError(Cifar10SError):
-    """A source that cannot be read as labelled images."""
+    """A source that cannot be read as labelled images, or a noise file that cannot be read as an array."""
 
     exit_status = 2
 
