@@ -121,7 +121,7 @@ def _match(array: ArrayFile, shape: tuple[int, ...], counts: dict[str, int]) -> 
         images, classes = (" or ".join(str((count, *form)) for form in forms) for count in counts.values())
         raise UsageError(
             f"{array.path}: expected the shape {images}, one noise an image, or {classes}, one a class, "
-            f"got {array.shape}; take noise that was made for these images"
+            f"got {str(array.shape)[:200]}; take noise that was made for these images"
         )
     if len(kinds) > 1:
         raise UsageError(
@@ -146,12 +146,11 @@ def _convert(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
     """Give the numbers as they are in (…, H, W, C) float32, and the lowest and highest of each noise."""
     levels = np.empty((len(array), *shape), np.float32)
+    # float64: in its own type, the sign of the lowest integer cannot be turned.
     lowest, highest = np.empty(len(array)), np.empty(len(array))
 
     def work(part: slice) -> None:
         values = array[part]
-        # At least float32: the sign of the lowest integer of a type cannot be turned.
-        values = values.astype(np.result_type(values, np.float32), copy=False)
         with np.errstate(all="ignore"):
             lowest[part] = values.reshape(len(values), -1).min(1)
             highest[part] = values.reshape(len(values), -1).max(1)

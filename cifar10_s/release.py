@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import re
 import shutil
 import tempfile
@@ -27,6 +28,8 @@ from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
 from cifar10_s.verification import VerifiedRelease, verify
 
 DEFAULT_NAME = "cifar10-s"
+
+logger = logging.getLogger(__name__)
 
 
 def build(
@@ -121,6 +124,8 @@ def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[st
     for name, file in files.items():
         linf = METHODS[name].bound(shape).linf
         read = read_noise(file, shape=shape, images=len(images), classes=len(images.class_names), linf=linf)
+        if read.one_sided:
+            logger.warning("%s: nothing of this noise is below zero: was its negative half lost?", file)
         given[name] = GivenNoise.of(METHODS[name], read, linf)
     return given
 
