@@ -91,11 +91,11 @@ def build(
     given = Path(name if output is None else output)
     # A link is followed, and `.` has a name: what is replaced is the folder itself.
     output = given.expanduser().resolve()
-    noise = noise or {}
+    noise, recipes = noise or {}, select(configurations, budget=budget)
+    methods = {recipe.method.name for recipe in recipes if recipe.method is not None}
     for method in noise:
-        if method not in METHODS:
-            raise unknown("method", method, METHODS)
-    recipes = select(configurations, budget=budget)
+        if method not in methods:
+            raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
     device = resolve_device(device)
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
         raise _taken(output)

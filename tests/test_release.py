@@ -1,5 +1,6 @@
 """A release from end to end: what is written, what `datasets` loads, and that nothing half-written stays."""
 
+import hashlib
 import json
 import os
 import resource
@@ -364,3 +365,46 @@ def test_what_is_checked_is_called_cifar10_s(jpeg_copy, short_archive, tmp_path,
     with pytest.raises(VerificationError, match="the test split is said to be CIFAR-10"):
         cifar10_s.build("x", tmp_path / "forged", configurations=["ops"], device="cpu")
     assert not (tmp_path / "forged").exists()
+
+
+@pytest.mark.parametrize("kind", ["sample-wise", "class-wise"])
+def test_noise_from_a_file_takes_a_method_s_place(sample, tmp_path, kind):
+    """Recorded as what it is, verified, and under the exact pixel of OPS."""
+    random = np.random.default_rng(0)
+    rows = len(sample) if kind == "sample-wise" else 10
+    noise = random.integers(-8, 9, (rows, 8, 8, 1), dtype=np.int8)
+    np.save(tmp_path / "mine.npy", noise)
+    folder = tmp_path / "out"
+    options = {"name": "x", "configurations": ["em-ops"], "device": "cpu", "noise": {"em": tmp_path / "mine.npy"}}
+    cifar10_s.build("sample", folder, **options)
+    record = json.loads((folder / "recipes/em-ops.json").read_text())["recipe"]["method"]
+    digest = hashlib.sha256((tmp_path / "mine.npy").read_bytes()).hexdigest()
+    assert record == {"name": "em", "file": "mine.npy", "sha256": digest, "kind": kind, "linf": 8}
+    expected = sample.pixels + noise[np.arange(len(sample)) if kind == "sample-wise" else sample.labels].astype(int)
+    expected = cifar10_s.search(sample, device="cpu").stamp(
+        sample.with_pixels(np.clip(expected, 0, 255).astype(np.uint8))
+    )
+    loaded = datasets.load_dataset(str(folder), "em-ops", split="train", cache_dir=str(tmp_path / "cache"))
+    got = np.stack([np.asarray(image) for image in loaded["img"]])[..., None]
+    assert np.array_equal(got, expected.pixels)
+    assert "noise from a file" in (folder / "README.md").read_text()
+    # The same build again is seen to be the same, and another noise is not.
+    cifar10_s.build("sample", folder, **options)
+    np.save(tmp_path / "mine.npy", -noise)
+    with pytest.raises(UsageError, match="holds something else"):
+        cifar10_s.build("sample", folder, **options)
+
+
+def test_noise_that_no_configuration_takes_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown method for the noise, .* 'tap': expected one of em"):
+        cifar10_s.build("sample", tmp_path / "out", name="x", configurations=["em"], noise={"tap": "x.npy"})
+
+
+def test_noise_beyond_the_method_s_bound_is_refused(sample, tmp_path):
+    np.save(tmp_path / "wide.npy", np.full((len(sample), 8, 8, 1), 9, np.int8))
+    with pytest.raises(UsageError, match=r"8"):
+        cifar10_s.build(
+            "sample", tmp_path / "out", name="x", configurations=["em"], device="cpu",
+            noise={"em": tmp_path / "wide.npy"},
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
