@@ -4,9 +4,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import ClassLabel, Dataset, Image
 from numpy.typing import NDArray
 from PIL.Image import fromarray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
 def plain_search(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -36,3 +39,20 @@ def plain_parquet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], names: l
     columns = {"img": [fromarray(image) for image in pixels], "label": labels}
     dataset = Dataset.from_dict(columns).cast_column("img", Image()).cast_column("label", ClassLabel(names=names))
     dataset.to_parquet(path)
+
+
+def plain_pgd(net: nn.Module, pixels: NDArray[np.uint8], labels: NDArray[np.int64], steps: int) -> Tensor:
+    """Take signed steps of noise down a loss the way a first script does: float32, `DataLoader`, contiguous."""
+    device = next(net.parameters()).device
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).contiguous()
+    noise = torch.zeros_like(images)
+    data = TensorDataset(torch.arange(len(labels)), images, torch.from_numpy(labels))
+    for index, batch, of_batch in DataLoader(data, batch_size=128):
+        batch, of_batch, delta = batch.to(device), of_batch.to(device), noise[index].to(device)
+        for _ in range(steps):
+            delta = delta.requires_grad_()
+            inputs = ((batch + delta).clamp(0, 1) - 0.5) / 0.25
+            gradient = torch.autograd.grad(nn.functional.cross_entropy(net(inputs), of_batch), delta)[0]
+            delta = (delta.detach() - 0.8 / 255 * gradient.sign()).clamp(-8 / 255, 8 / 255)
+        noise[index] = delta.cpu()
+    return noise
