@@ -34,7 +34,9 @@ ORDER = [
     "methods",
     "recipes",
     "compose",
-    "norms",
+    "ssim",
+    "perceptibility",
+    "separability",
     "builder",
     "figures",
     "card",
@@ -45,7 +47,20 @@ ORDER = [
     "release",
     "cli",
 ]
-BARE = ["seeds", "images", "moments", "shortcut", "search", "nets", "methods", "recipes", "compose", "norms"]
+BARE = [
+    "seeds",
+    "images",
+    "moments",
+    "shortcut",
+    "search",
+    "nets",
+    "methods",
+    "recipes",
+    "compose",
+    "ssim",
+    "perceptibility",
+    "separability",
+]
 
 
 def imported(path):
