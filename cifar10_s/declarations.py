@@ -19,7 +19,7 @@ MANIFEST_FIELDS = (
     "classes", "configurations", "default", "device", "format", "libraries", "name", "objectives", "seed", "shape",
     "source", "splits", "title", "version",
 )  # fmt: skip
-ENTRY_FIELDS = ("budget", "norms", "pixels_sha256", "rows", "summary")
+ENTRY_FIELDS = ("budget", "perceptibility", "pixels_sha256", "rows", "separability", "summary")
 KINDS = ("archive", "hub", "images", "memory", "parquet", "sample")
 
 

@@ -9,18 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar10_s import card, figures
+from cifar10_s import card, figures, perceptibility, separability
 from cifar10_s.builder import ROW_GROUP_BYTES, OnePixelShortcutBuilder
 from cifar10_s.checksums import MANIFEST, write_sums
 from cifar10_s.compose import Composition
 from cifar10_s.images import LabeledImages
 from cifar10_s.moments import resolve_device
-from cifar10_s.norms import measure_all
 from cifar10_s.recipes import DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
 from cifar10_s.shards import StoredSplit
 
-LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "torch")
+LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "scikit-learn", "torch")
 
 
 def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, name: str, seed: int) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def write_release(
             "summary": recipe.summary,
             "budget": recipe.budget,
             **_facts(composition.images),
-            "norms": measure_all(splits["train"].pixels, composition.images.pixels).to_dict(),
+            **_measures(splits["train"], composition.images),
         }
         if composition.shortcut is not None:
             shortcuts[recipe.name] = composition.shortcut.to_dict()
@@ -123,6 +122,15 @@ def recipe_record(composition: Composition, seed: int) -> dict[str, Any]:
 
 def _facts(images: LabeledImages) -> dict[str, Any]:
     return {"rows": len(images), "pixels_sha256": images.digest()}
+
+
+def _measures(clean: LabeledImages, perturbed: LabeledImages) -> dict[str, Any]:
+    """Give how visible a configuration's perturbations are, and how well they alone tell the class."""
+    separable = separability.measure_all(clean, perturbed)
+    return {
+        "perceptibility": perceptibility.measure_all(clean.pixels, perturbed.pixels).to_dict(),
+        "separability": None if separable is None else separable.to_dict(),
+    }
 
 
 def _write_configuration(

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cifar10_s import separability
 from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_folder, list_files, read_sums
 from cifar10_s.compose import find_shortcut
 from cifar10_s.declarations import CARD, check_card, check_manifest, searched_objectives
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
-from cifar10_s.norms import CHUNK, Norms, measure, per_image
 from cifar10_s.parallel import chunks, progress_bar
+from cifar10_s.perceptibility import CHUNK, Perceptibility, measure, per_image
 from cifar10_s.recipes import RECIPES, Recipe, recorded
 from cifar10_s.shards import RowGroup, StoredSplit
 from cifar10_s.shortcut import Shortcut
@@ -187,7 +188,7 @@ class _Verification(Findings):
     def _check_configuration(
         self, recipe: Recipe, entry: Mapping[str, Any], clean: LabeledImages, shortcut: Shortcut | None
     ) -> None:
-        """Check one configuration's rows, labels, pixels, digest and norms."""
+        """Check one configuration's rows, labels, pixels, digest and measures."""
         name = recipe.name
         for field in ("summary", "budget"):
             self.expect(MANIFEST, f"{field} of {name}", getattr(recipe, field), entry[field])
@@ -201,10 +202,12 @@ class _Verification(Findings):
             self.fail_at(stored.name(row), f"expected label {expected}, as in data/clean, got {got}")
         digest = PixelDigest(clean.pixels.shape, stored.labels)
         parts: list[_Examined] = []
+        chosen, kept = separability.choose(clean), []
         with progress_bar(f"verify {name}", len(stored)) as bar:
             for group, pixels, examined in stored.map_groups(partial(_examine, recipe, clean, shortcut)):
                 digest.update(pixels)
                 parts.append(examined)
+                kept.append(pixels[chosen[group.part]])
                 self.images += group.rows
                 bar.update(group.rows)
         for rows, what in (
@@ -214,24 +217,36 @@ class _Verification(Findings):
             if rows:
                 images = "1 image is" if len(rows) == 1 else f"this and {len(rows) - 1} more images are"
                 self.fail_at(stored.name(rows[0]), f"{images} {what}")
-        norms = reduce(add, (part.norms for part in parts), Norms())
         self.expect(where, "pixel digest", entry["pixels_sha256"], digest.hexdigest())
-        self._check_norms(name, entry["norms"], norms.to_dict())
+        perceptibility = reduce(add, (part.perceptibility for part in parts), Perceptibility())
+        self._check_perceptibility(name, entry["perceptibility"], perceptibility.to_dict())
+        separable = separability.measure(clean.pixels[chosen], np.concatenate(kept), clean.labels[chosen])
+        self._check_separability(name, entry["separability"], separable)
 
-    def _check_norms(self, name: str, recorded: Mapping[str, float], measured: Mapping[str, float]) -> None:
-        """Compare norms; sums of floats may differ by their order in the last recorded digit."""
+    def _check_perceptibility(self, name: str, recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> None:
+        """Compare measures; sums of floats may differ by their order in the last recorded digit."""
         same = recorded.keys() == measured.keys() and all(
-            math.isclose(recorded[key], measured[key], abs_tol=2e-6) for key in measured
+            type(recorded[key]) is type(value) and (value is None or math.isclose(recorded[key], value, abs_tol=2e-6))
+            for key, value in measured.items()
         )
         if not same:
-            self.fail(MANIFEST, f"norms of {name}: expected {dict(measured)}, got {dict(recorded)}")
+            self.fail(MANIFEST, f"perceptibility of {name}: expected {dict(measured)}, got {dict(recorded)}")
+
+    def _check_separability(
+        self, name: str, recorded: Mapping[str, Any] | None, measured: separability.Separability | None
+    ) -> None:
+        """Compare accuracies as closely as machines agree on them, and the rest exactly."""
+        expected = None if measured is None else measured.to_dict()
+        if measured is not None and recorded and measured.agrees(recorded.get("accuracy")):
+            expected = {**measured.to_dict(), "accuracy": recorded["accuracy"]}
+        self.expect(MANIFEST, f"separability of {name}", expected, recorded)
 
 
 @dataclass(frozen=True)
 class _Examined:
-    """What was found in one row group: its norms, and the rows that are wrong, or too far from the clean ones."""
+    """What was found in one row group: its measures, and the rows that are wrong, or too far from the clean ones."""
 
-    norms: Norms
+    perceptibility: Perceptibility
     wrong: list[int]
     beyond: list[int]
 
@@ -248,8 +263,9 @@ def _examine(
         bound, shape = recipe.method.bound(before.shape[1:]), before.shape[1:]
         _, l2, linf = per_image(before, _unstamped(pixels, before, labels, shortcut))
         beyond = (l2 > bound.l2_rounded(shape) + 1e-9) | (linf > bound.linf)
-    norms = reduce(add, (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK)), Norms())
-    return _Examined(norms, *((np.flatnonzero(rows) + group.start).tolist() for rows in (wrong, beyond)))
+    parts = (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK))
+    perceptibility = reduce(add, parts, Perceptibility())
+    return _Examined(perceptibility, *((np.flatnonzero(rows) + group.start).tolist() for rows in (wrong, beyond)))
 
 
 def _stamped(pixels: NDArray[np.uint8], labels: NDArray[np.int64], shortcut: Shortcut | None) -> NDArray[np.uint8]:

@@ -41,7 +41,9 @@ ORDER = [
     "methods",
     "recipes",
     "compose",
-    "norms",
+    "ssim",
+    "perceptibility",
+    "separability",
     "builder",
     "figures",
     "card",
@@ -68,7 +70,9 @@ BARE = [
     "methods",
     "recipes",
     "compose",
-    "norms",
+    "ssim",
+    "perceptibility",
+    "separability",
     "benchmark",
 ]
 

@@ -6,7 +6,6 @@ from conftest import make_images
 
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages, PixelDigest
-from cifar10_s.norms import measure, measure_all
 from cifar10_s.provenance import Provenance
 from cifar10_s.seeds import generator
 
@@ -78,20 +77,3 @@ def test_streams_belong_to_names():
     drawn = [generator(*names).integers(0, 2**60) for names in [(0, "a"), (0, "b"), (1, "a"), (0, "a", "b")]]
     assert len(set(drawn)) == 4
     assert generator(0, "a").integers(0, 2**60) == drawn[0]
-
-
-def test_norms_are_those_of_a_slow_loop():
-    clean, perturbed = make_images(seed=1, count=600), make_images(seed=2, count=600)
-    perturbed.pixels[:300] = clean.pixels[:300]
-    perturbed.pixels[7, 2, 3, 1] ^= 255
-    counts, lengths, largest = [], [], 0
-    for a, b in zip(clean.pixels.astype(float), perturbed.pixels.astype(float)):
-        counts.append(sum(any(a[r, c] != b[r, c]) for r in range(5) for c in range(4)))
-        lengths.append(np.linalg.norm((a - b).ravel()) / 255)
-        largest = max(largest, int(abs(a - b).max()))
-    norms = measure_all(clean.pixels, perturbed.pixels)
-    assert (norms.images, norms.l0, norms.l0_max, norms.linf_max) == (600, sum(counts), max(counts), largest)
-    assert np.isclose(norms.l2, sum(lengths))
-    assert np.isclose(norms.l2_max, max(lengths))
-    assert norms.to_dict()["l0_mean"] == round(sum(counts) / 600, 6)
-    assert measure(clean.pixels, clean.pixels).to_dict() == dict.fromkeys(norms.to_dict(), 0)

@@ -14,7 +14,7 @@ from cifar10_s.images import LabeledImages, to_uint8
 from cifar10_s.methods import METHODS, Learned
 from cifar10_s.methods.ar import Autoregressive
 from cifar10_s.methods.method import CHUNK
-from cifar10_s.norms import per_image
+from cifar10_s.perceptibility import per_image
 from cifar10_s.recipes import RECIPES
 from cifar10_s.search import search
 

@@ -281,6 +281,24 @@ def test_names_that_are_markup_stay_names(tmp_path):
     assert all(line.count("|") == 3 for line in card.splitlines() if "bold" in line)
 
 
+def test_the_card_has_the_manifests_measures(release):
+    card = (release.folder / "README.md").read_text()
+    table = card.split("## Configurations")[1].split("## Uses")[0]
+    cells = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
+    rows = {row[1].split("`")[1]: row for row in cells}
+    assert rows["clean"][4:10] == ["0", "0.00", "0", "—", "1.0000 (1.0000)", "—"]
+    entry = release.manifest["configurations"]["lsp"]
+    found, accuracy = entry["perceptibility"], entry["separability"]["accuracy"]
+    assert rows["lsp"][4:10] == [
+        f"{found['l0_mean']:.4g}",
+        f"{found['l2_mean']:.2f}",
+        str(found["linf_max"]),
+        f"{found['psnr_mean']:.1f} ({found['psnr_min']:.1f})",
+        f"{found['ssim_mean']:.4f} ({found['ssim_min']:.4f})",
+        f"{accuracy:.1f}",
+    ]
+
+
 def test_a_card_speaks_only_of_what_is_there(tmp_path):
     release = cifar10_s.build("sample", tmp_path / "out", configurations=["clean"], device="cpu")
     card = (release.folder / "README.md").read_text()
@@ -288,6 +306,7 @@ def test_a_card_speaks_only_of_what_is_there(tmp_path):
     assert "ops-std" not in card
     assert "Where the search looks" not in card
     assert "Control" not in card
+    assert "separability** was not measured" in card
 
 
 def test_own_images_of_any_size(tmp_path):

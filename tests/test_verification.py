@@ -309,8 +309,8 @@ def test_a_changed_recipe(folder, change):
     [
         lambda m: m["configurations"]["ops"].update(pixels_sha256="0" * 64),
         lambda m: m["configurations"]["ops"].update(rows=1437),
-        lambda m: m["configurations"]["ops"]["norms"].update(l0_mean=0.5),
-        lambda m: m["configurations"]["ops"]["norms"].pop("linf_max"),
+        lambda m: m["configurations"]["ops"]["perceptibility"].update(l0_mean=0.5),
+        lambda m: m["configurations"]["ops"]["perceptibility"].pop("linf_max"),
         lambda m: m["configurations"].pop("ops"),
         lambda m: m["configurations"].pop("clean"),
         lambda m: m["configurations"].update(other=m["configurations"]["ops"]),
@@ -339,7 +339,7 @@ def test_a_changed_recipe(folder, change):
         lambda m: m.update(objectives=[*m["objectives"], "evil"]),
         lambda m: m.update(secret=1),
         lambda m: m["configurations"]["ops"].update(rows=1438.0),
-        lambda m: m["configurations"]["ops"].update(norms="none"),
+        lambda m: m["configurations"]["ops"].update(perceptibility="none"),
         lambda m: m["configurations"].update(ops=None),
         lambda m: m.pop("libraries"),
     ],
@@ -348,6 +348,47 @@ def test_a_changed_recipe(folder, change):
 def test_a_changed_manifest(folder, change):
     change_json(folder / "manifest.json", change)
     assert all(": " in failure for failure in failures(folder))
+
+
+@pytest.mark.parametrize("field", ["l2_mean", "psnr_mean", "psnr_min", "ssim_mean", "ssim_min"])
+@pytest.mark.parametrize("change", [lambda x: x + 1e-5, lambda x: x - 1e-5, lambda x: None], ids=range(3))
+def test_every_measure_is_made_anew(folder, field, change):
+    def tamper(manifest):
+        measures = manifest["configurations"]["lsp"]["perceptibility"]
+        measures[field] = change(measures[field])
+
+    change_json(folder / "manifest.json", tamper)
+    found = failures(folder)
+    assert len(found) == 1
+    assert found[0].startswith("manifest.json: perceptibility of lsp: expected ")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "change"),
+    [
+        ("ops", lambda entry: entry["separability"].update(accuracy=98.0)),
+        ("ops", lambda entry: entry["separability"].update(accuracy=100)),
+        ("ops", lambda entry: entry["separability"].update(scored=251)),
+        ("ops", lambda entry: entry["separability"].update(fitted=None)),
+        ("ops", lambda entry: entry["separability"].update(note="x")),
+        ("ops", lambda entry: entry.update(separability=None)),
+        ("ops", lambda entry: entry.update(separability={})),
+        ("clean", lambda entry: entry.update(separability={"accuracy": 10.0, "fitted": 1020, "scored": 250})),
+    ],
+    ids=range(8),
+)
+def test_the_separability_is_measured_anew(folder, configuration, change):
+    change_json(folder / "manifest.json", lambda manifest: change(manifest["configurations"][configuration]))
+    found = failures(folder)
+    assert len(found) == 1
+    assert found[0].startswith(f"manifest.json: separability of {configuration}: expected ")
+
+
+def test_a_separability_that_another_machine_may_measure(folder):
+    """Two of the 250 scored images more or less."""
+    change_json(folder / "manifest.json", lambda m: m["configurations"]["ops"]["separability"].update(accuracy=99.2))
+    write_sums(folder)
+    cifar10_s.verify(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "null", '{"configurations": NaN}'])
