@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PADDING = 4
+# The padding is this part of the shorter side: 4 pixels of 32.
+PADDING = 1 / 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,17 +19,19 @@ class CropAndFlip:
     top, left : (B,) int64, 0 to twice the padding
     flip : (B,) bool
     padding
-        Pixels of black around an image.
+        Pixels of black around an image: 4 for 32×32, and in proportion for other sizes.
     """
 
     top: Tensor
     left: Tensor
     flip: Tensor
-    padding: int = PADDING
+    padding: int
 
     @classmethod
-    def draw(cls, random: np.random.Generator, count: int, padding: int = PADDING) -> "CropAndFlip":
-        """Draw uniformly from all places, and mirror half of the images; chance is the same on every device."""
+    def draw(cls, random: np.random.Generator, images: Tensor) -> "CropAndFlip":
+        """Draw for (B, H, W, C) images from all places, and mirror half; chance is the same on every device."""
+        count, height, width, _ = images.shape
+        padding = max(1, round(PADDING * min(height, width)))
         top, left = random.integers(0, 2 * padding + 1, (2, count))
         return cls(torch.from_numpy(top), torch.from_numpy(left), torch.from_numpy(random.random(count) < 0.5), padding)
 

@@ -44,11 +44,10 @@ class Records:
         """
         if not self.path.is_file():
             return []
-        text = self.path.read_text(encoding="utf-8")
-        lines = text.split("\n")[:-1]
+        lines = self.path.read_bytes().split(b"\n")[:-1]
         return [self._parse(number, line) for number, line in enumerate(lines, 1) if line]
 
-    def _parse(self, number: int, line: str) -> dict[str, Any]:
+    def _parse(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
             if sorted(record) == sorted(FIELDS) and record["id"] == run_id(record["settings"]):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return LabeledImages(stored["pixels"], stored["labels"], names)
-    except (OSError, ValueError, LookupError, EOFError):
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile):
         return None
 
 

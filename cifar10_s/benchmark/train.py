@@ -114,7 +114,7 @@ def _batch(
 ) -> tuple[Tensor, Tensor]:
     """Give a batch as the network is to see it: cropped and flipped, augmented, attacked; and its targets."""
     random = run.random("batch", str(number))
-    levels = CropAndFlip.draw(random, len(labels))(pixels).float()
+    levels = CropAndFlip.draw(random, pixels)(pixels).float()
     targets = nn.functional.one_hot(labels, len(run.train.class_names)).float()
     if run.strategy.augment is not None:
         levels, targets = _augment(run.strategy, engine, trainer, levels, targets, random)

@@ -43,8 +43,8 @@ class ErrorMinimizing(Learned):
         order = work.batches(work.done * self.train_batches)
         for number in range(work.done, self.max_rounds):
             for batch, index in enumerate(islice(order, self.train_batches)):
-                view = self._view(work, len(index), "train", str(number), str(batch))
-                trainer.step(view(self._noised(work, index)), work.labels[index], self.learning_rate)
+                levels = self._view(work, "train", str(number), str(batch))(self._noised(work, index))
+                trainer.step(levels, work.labels[index], self.learning_rate)
                 work.count(len(index))
             self._perturb(work, trainer.frozen(), number)
             error = self._error(work, trainer.frozen())
@@ -62,8 +62,8 @@ class ErrorMinimizing(Learned):
     def _noised(self, work: Work, index: Any) -> Tensor:
         return work.pixels[index].float() + self._noise(work, index)
 
-    def _view(self, work: Work, count: int, *names: str) -> Callable[[Tensor], Tensor]:
-        return work.crop_and_flip(count, *names) if self.augment else lambda levels: levels
+    def _view(self, work: Work, *names: str) -> Callable[[Tensor], Tensor]:
+        return lambda levels: work.crop_and_flip(levels, *names) if self.augment else levels
 
     def _descend(self, work: Work, net: nn.Module, index: Any, *names: str) -> Tensor:
         """Give the noise of some images after its steps down the loss."""
@@ -71,8 +71,7 @@ class ErrorMinimizing(Learned):
 
         def gradient(levels: Tensor) -> Tensor:
             work.count(len(levels))
-            view = self._view(work, len(levels), *names, str(next(steps)))
-            return work.engine.input_gradient(net, levels, labels, view)
+            return work.engine.input_gradient(net, levels, labels, self._view(work, *names, str(next(steps))))
 
         pixels, noise = work.pixels[index].float(), self._noise(work, index)
         return pgd(pixels, noise, gradient, epsilon=self.epsilon, step=self.step, steps=self.steps)

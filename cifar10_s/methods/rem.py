@@ -68,8 +68,7 @@ class RobustErrorMinimizing(Learned):
         """Make the noise of a batch anew and learn from it under attack; gives which images were wrong."""
         names = "train", str(number)
         work.noise[index] = self._descend(work, trainer.frozen(), index, *names).half()
-        view = work.crop_and_flip(len(index), *names)
-        seen = view(work.pixels[index].float() + work.noise[index].float())
+        seen = work.crop_and_flip(work.pixels[index].float() + work.noise[index].float(), *names)
         attacked = self._attack(work, trainer.frozen(), seen, work.labels[index], work.random("attack", *names))
         rate = self.learning_rate * 0.1 ** (number // self.decay_every)
         logits = trainer.step(attacked, work.labels[index], rate)
@@ -93,7 +92,7 @@ class RobustErrorMinimizing(Learned):
         self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
     ) -> Tensor:
         """Give the gradient at images that are cropped and flipped, and then attacked."""
-        view = CropAndFlip.draw(random, len(levels))
+        view = CropAndFlip.draw(random, levels)
         seen = view(levels)
         adversary = self._attack(work, net, seen, labels, random) - seen
 

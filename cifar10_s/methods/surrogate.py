@@ -68,8 +68,8 @@ class Surrogate(Learned):
         rate = self.learning_rate * 0.1 ** sum(epoch >= share * self.epochs for share in self.milestones)
         wrong = torch.zeros((), device=work.engine.device)
         for number, index in enumerate(islice(work.batches(epoch * batches), batches)):
-            view = work.crop_and_flip(size, str(epoch), str(number))
-            logits = trainer.step(view(work.pixels[index]), work.labels[index], rate)
+            levels = work.crop_and_flip(work.pixels[index], str(epoch), str(number))
+            logits = trainer.step(levels, work.labels[index], rate)
             wrong += (logits.argmax(1) != work.labels[index]).sum()
             work.count(size)
         return float(wrong) / (batches * size)
@@ -82,7 +82,7 @@ class Surrogate(Learned):
         targets, random = self._targets(work, part), work.random("view", str(part.start))
 
         def gradient(levels: Tensor) -> Tensor:
-            view = CropAndFlip.draw(random, len(levels)) if self.augment else None
+            view = CropAndFlip.draw(random, levels) if self.augment else None
             work.count(len(levels) * len(kept))
             total = torch.zeros_like(levels)
             for net in kept:

@@ -101,9 +101,9 @@ class Work:
         for index in batches(len(self.images), self.method.batch, first, seed=self.seed, name=self.method.name):
             yield index.to(self.engine.device)
 
-    def crop_and_flip(self, count: int, *names: str) -> CropAndFlip:
-        """Draw an augmentation by name."""
-        return CropAndFlip.draw(self.random("augment", *names), count)
+    def crop_and_flip(self, images: Tensor, *names: str) -> Tensor:
+        """Crop and flip (B, H, W, C) images, drawn by name."""
+        return CropAndFlip.draw(self.random("augment", *names), images)(images)
 
     def count(self, images: int) -> None:
         """Count images that went through a network and back."""

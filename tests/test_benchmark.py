@@ -1,0 +1,305 @@
+"""The benchmark: protocols, the loop, records, grids that go on where they were killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_learned import learnable
+
+from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Adversary, Protocol, Released, bench
+from cifar10_s.benchmark.records import FIELDS, Records, run_id
+from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
+from cifar10_s.engine import Engine
+from cifar10_s.errors import SourceError, UsageError
+from cifar10_s.nets import SmallNet
+
+CPU = Engine.on("cpu")
+SHORT = Protocol(name="short-v1", network="small", epochs=2, batch=32, learning_rate=0.02, warmup=0.3)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A protocol that takes a second."""
+    monkeypatch.setitem(PROTOCOLS, "short-v1", SHORT)
+
+
+def record(seed=0, **changes):
+    settings = {"seed": seed}
+    return {key: {} for key in FIELDS} | {"id": run_id(settings), "settings": settings, "status": "done"} | changes
+
+
+def test_the_paper_s_protocol():
+    """Published: SGD 0.1, momentum 0.9, decay 5e-4, batch 128, 200 epochs, a tenth after 1/2 and 3/4."""
+    protocol = PROTOCOLS["paper-v1"]
+    numbers = {"epochs": 200, "batch": 128, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+    assert protocol.settings().items() >= {**numbers, "network": "resnet-18", "optimizer": "sgd"}.items()
+    rates = [protocol.learning_rate_at(done) for done in (0, 0.499, 0.5, 0.749, 0.75, 0.999)]
+    assert np.allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize("name", ["quick-v1", "cpu-v1"])
+def test_one_cycle_goes_up_once_and_down_to_nothing(name):
+    protocol = PROTOCOLS[name]
+    rates = [protocol.learning_rate_at(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(protocol.learning_rate)
+    top = int(np.argmax(rates))
+    assert all(a < b for a, b in pairwise(rates[: top + 1]))
+    assert all(a > b for a, b in pairwise(rates[top:]))
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_published_settings_never_change():
+    """A record's id is the hash of these: a number that changes without a new version would lose every record."""
+    assert run_id(PROTOCOLS["cpu-v1"].settings()) == "94ce80e3381e32a4"
+    assert run_id(PROTOCOLS["quick-v1"].settings()) == "5157c446c4410b2e"
+    assert run_id(PROTOCOLS["paper-v1"].settings()) == "b4a8b0f1cde6a9e4"
+    assert STRATEGIES["standard"].settings() == {"name": "standard", "draws": 1}
+    assert STRATEGIES["at"].settings() == {
+        "name": "at", "draws": 1, "adversary": {"is": "Adversary", "epsilon": 8.0, "step": 2.0, "steps": 10},
+    }  # fmt: skip
+
+
+def a_run(strategy="standard", seed=0, protocol=SHORT):
+    images = learnable(count=160)
+    test = images.with_pixels(np.flip(images.pixels, axis=2).copy())
+    return Run(images, test, protocol, STRATEGIES[strategy], protocol.network, seed)
+
+
+@pytest.mark.parametrize("strategy", ["standard", "at"])
+def test_a_run_learns_and_depends_on_its_seed_alone(strategy):
+    first, again, other = (list(train(a_run(strategy, seed), CPU)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert len(first) == SHORT.epochs
+    assert first[-1]["test_accuracy"] > 60
+    assert ("robust_accuracy" in first[-1]) == (strategy == "at")
+    assert all("robust_accuracy" not in epoch for epoch in first[:-1])
+
+
+def test_adamw_learns_too():
+    protocol = replace(SHORT, optimizer="adamw", learning_rate=0.002)
+    assert list(train(a_run(protocol=protocol), CPU))[-1]["test_accuracy"] > 60
+
+
+def test_a_run_that_diverges_says_so():
+    with pytest.raises(DivergedError, match="after epoch 1"):
+        list(train(a_run(protocol=replace(SHORT, learning_rate=1e30)), CPU))
+
+
+def test_of_several_draws_each_image_takes_the_hardest():
+    """One draw is the image, the other another class's brightness: the loss tells which was seen."""
+    seen = []
+
+    def augment(levels, targets, random):
+        seen.append(levels + 10 * len(seen))
+        return seen[-1], targets
+
+    strategy = replace(STRATEGIES["standard"], augment=augment, draws=3)
+    run = replace(a_run(), strategy=strategy)
+    from cifar10_s.benchmark.train import _augment, _trainer
+
+    trainer = _trainer(run, CPU)
+    levels, targets = torch.rand(6, 8, 8, 3) * 255, torch.eye(4)[[0, 1, 2, 3, 0, 1]]
+    chosen, _ = _augment(strategy, CPU, trainer, levels, targets, None)
+    losses = [
+        torch.nn.functional.cross_entropy(CPU.logits(trainer.frozen(), draw), targets, reduction="none")
+        for draw in seen
+    ]
+    for i in range(6):
+        hardest = max(range(3), key=lambda draw: losses[draw][i])
+        assert torch.equal(chosen[i], seen[hardest][i])
+
+
+def test_an_attack_stays_within_its_bound_and_finds_worse():
+    images = learnable(count=40)
+    net = CPU.place(SmallNet(3, (8, 8), 4)).eval().requires_grad_(False)
+    levels, labels = torch.from_numpy(images.pixels).float(), torch.from_numpy(images.labels)
+    adversary = Adversary(epsilon=6.0, step=2.0, steps=5)
+    start = adversary.random_start(levels, np.random.default_rng(0))
+    assert start.abs().max() <= 6
+    attacked = adversary.attack(CPU, net, levels, labels, torch.zeros_like(levels))
+    assert (attacked - levels).abs().max() <= 6.01
+    assert attacked.min() >= 0
+    assert attacked.max() <= 255
+
+    def loss(seen):
+        return torch.nn.functional.cross_entropy(CPU.logits(net, seen), labels)
+
+    assert loss(attacked) > loss(levels)
+
+
+def test_accuracy_is_the_share_that_is_right():
+    images = learnable(count=300)
+    net = CPU.place(SmallNet(3, (8, 8), 4)).eval()
+    pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
+    with torch.inference_mode():
+        right = [int(CPU.logits(net, pixels[i : i + 1]).argmax()) == labels[i] for i in range(300)]
+    # Precision may turn a near tie.
+    assert accuracy(CPU, net, pixels, labels) == pytest.approx(100 * np.mean(right), abs=1)
+
+
+def test_ids_depend_on_settings_and_not_on_their_order():
+    assert run_id({"a": 1, "b": [2, 3]}) == run_id({"b": [2, 3], "a": 1})
+    assert len({run_id({"a": a, "b": b}) for a in (1, 2) for b in (None, "1")}) == 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
+    """As a killed process leaves it: what is whole is read, and the next record comes after it."""
+    path = tmp_path_factory.mktemp("cut") / "records.jsonl"
+    records = Records(path)
+    count = data.draw(st.integers(0, 4))
+    for seed in range(count):
+        records.append(record(seed, results={"text": "ü" * data.draw(st.integers(0, 3000))}))
+    text = path.read_bytes() if count else b""
+    cut = data.draw(st.integers(0, len(text)))
+    path.write_bytes(text[:cut])
+    whole = text[:cut].count(b"\n")
+    assert [r["settings"]["seed"] for r in records.read()] == list(range(whole))
+    records.append(record(99))
+    assert [r["settings"]["seed"] for r in records.read()] == [*range(whole), 99]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", '{"id": 1}', json.dumps(record(0, id="0" * 16)), "[" * 100_000])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    Records(path).append(record(0))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(SourceError, match=r"records.jsonl, line 2: is no record"):
+        Records(path).read()
+
+
+def test_a_claim_is_one_process_s(tmp_path):
+    one, other = Records(tmp_path / "r.jsonl"), Records(tmp_path / "r.jsonl")
+    with one.claimed("a") as mine, other.claimed("a") as theirs, other.claimed("b") as another:
+        assert (mine, theirs, another) == (True, False, True)
+    with other.claimed("a") as theirs:
+        assert theirs
+
+
+def test_a_grid_does_each_cell_once(release, tmp_path, short, monkeypatch):
+    folder, path = release.folder, tmp_path / "r.jsonl"
+    options = {"protocol": "short-v1", "device": "cpu"}
+    first = bench(folder, path, configurations=["clean", "ops"], seeds=1, **options)
+    assert [r["settings"]["configuration"] for r in first] == ["clean", "ops"]
+    assert all(sorted(r) == sorted(FIELDS) and r["status"] == "done" for r in first)
+    results = first[0]["results"]
+    assert results["final"] == results["test_accuracy"][-1]
+    assert results["peak"] == max(results["test_accuracy"])
+    assert results["last_5_mean"] == pytest.approx(np.mean(results["test_accuracy"]))
+    assert first[0]["settings"]["pixels_sha256"] == release.manifest["configurations"]["clean"]["pixels_sha256"]
+    started = []
+
+    def seen(run, engine):
+        started.append(run)
+        return train(run, engine)
+
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", seen)
+    both = bench(folder, path, configurations=["ops"], seeds=2, **options)
+    assert [run.seed for run in started] == [1]
+    assert [r["settings"]["seed"] for r in both] == [0, 1]
+    assert len(Records(path).read()) == 3
+
+
+def test_a_failed_run_is_recorded_and_the_grid_goes_on(release, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "wild-v1", replace(SHORT, name="wild-v1", learning_rate=1e30))
+    done = bench(
+        release.folder, tmp_path / "r.jsonl", configurations=["clean", "ops"], protocol="wild-v1", device="cpu"
+    )
+    assert [r["status"] for r in done] == ["failed", "failed"]
+    assert "no numbers" in done[0]["results"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"configurations": ["nope"]}, "unknown configuration 'nope': expected one of clean, ops"),
+        ({"strategies": ["nope"]}, "unknown strategy 'nope'"),
+        ({"protocol": "nope"}, "unknown protocol 'nope': expected one of paper-v1"),
+        ({"network": "nope"}, "unknown network 'nope'"),
+        ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
+    ],
+)
+def test_a_grid_of_what_is_not_there_is_refused(release, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        bench(release.folder, tmp_path / "r.jsonl", device="cpu", **options)
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_a_release_is_decoded_once(release, monkeypatch):
+    released = Released(release.folder)
+    first = released.train("ops")
+    assert first.digest() == released.digest("ops")
+    monkeypatch.setattr(Released, "_decode", lambda *_: pytest.fail("decoded again"))
+    again = Released(release.folder).train("ops")
+    assert np.array_equal(again.pixels, first.pixels)
+    assert np.array_equal(again.labels, first.labels)
+
+
+def test_a_broken_cache_is_not_believed(release):
+    from cifar10_s.checkpoint import cache_folder
+
+    released = Released(release.folder)
+    first = released.train("ops")
+    cached = cache_folder() / "images" / f"{released.digest('ops')}.npz"
+    np.savez(cached, pixels=first.pixels[::-1], labels=first.labels)
+    assert np.array_equal(released.train("ops").pixels, first.pixels)
+    cached.write_bytes(cached.read_bytes()[:1000])
+    assert np.array_equal(released.train("ops").pixels, first.pixels)
+
+
+def test_images_that_are_not_the_manifest_s_are_refused(release, tmp_path):
+    folder = tmp_path / "changed"
+    shutil.copytree(release.folder, folder)
+    shutil.copy(*[folder / f"data/{name}/train-00000-of-00001.parquet" for name in ("clean", "ops")])
+    with pytest.raises(SourceError, match=r"ops/train are not those of its manifest"):
+        Released(folder).train("ops")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"source": {"title": "x"}}'])
+def test_what_is_no_release_gets_a_line(tmp_path, content):
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(SourceError, match="is no release with a test split"):
+        Released(tmp_path)
+
+
+def bench_command(release, records, cache):
+    options = f"bench {release.folder} -c clean -c ops --records {records} --device cpu --json"
+    code = "from cifar10_s.cli import main; main()"
+    environment = {**os.environ, "CIFAR10_S_CACHE": str(cache)}
+    return [sys.executable, "-c", code, *options.split()], environment
+
+
+def test_a_grid_killed_with_kill_9_goes_on(release, tmp_path):
+    """The half run is done again, the whole one is not, and nothing is counted twice."""
+    records = Records(tmp_path / "r.jsonl")
+    command, environment = bench_command(release, records.path, tmp_path / "cache")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not records.read() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    before = records.read()
+    assert [r["settings"]["configuration"] for r in before] == ["clean"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    after = records.read()
+    assert after[0] == before[0]
+    assert [r["settings"]["configuration"] for r in after] == ["clean", "ops"]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == after
+    assert after[0]["results"]["final"] > 85
