@@ -9,7 +9,7 @@ from cifar10_s.errors import UsageError, unknown
 from cifar10_s.methods import METHODS, GivenNoise, Learned, Method
 
 # SemVer of the published pixels: other pixels under a configuration's name are a new major version.
-DATASET_VERSION = "0.2.0"
+DATASET_VERSION = "0.3.0"
 
 
 @dataclass(frozen=True)
