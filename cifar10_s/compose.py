@@ -71,8 +71,8 @@ def check_time(recipes: Iterable[Recipe], clean: LabeledImages, *, seed: int = 0
     if sum(hours.values()) > PATIENCE_HOURS:
         each = ", ".join(f"{name} {_duration(time)}" for name, time in hours.items())
         raise UsageError(
-            f"this would take long on this device: at most {each}; --yes does it all the same, --budget small takes "
-            "reduced recipes made for a CPU, --configuration others"
+            f"this takes long on this device: at most {each}; build with --yes to do it all the same, with --budget "
+            "small for recipes reduced for a CPU, or with -c for other configurations"
         )
 
 

@@ -1,6 +1,8 @@
 """Engine: how a network meets images on a device. Levels go in; logits, losses and gradients come out."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,6 +45,21 @@ class Engine:
     def chunk(self) -> int:
         """How many images to take at a time where their number does not matter."""
         return CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
+
+    @contextmanager
+    def deterministic(self) -> Iterator[None]:
+        """Have every operation give the same bits each time, inside; on the CPU they do anyway."""
+        if self.device.type == "cpu":
+            yield
+            return
+        before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        # Without it, cuBLAS may sum in another order each time; it is read when CUDA starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
     def place(self, net: Network) -> Network:
         """Move a network to the device, its filters in the order that fits."""

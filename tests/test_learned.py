@@ -300,6 +300,20 @@ def test_other_settings_are_other_work():
     assert len(names) == 5
 
 
+def test_determinism_is_asked_for_on_a_gpu_and_given_back():
+    gpu = Engine(torch.device("cuda"), bfloat16=True)
+    with gpu.deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    with CPU.deterministic():
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_em_that_does_not_get_there_says_so(caplog):
+    TRIED["em"].perturb(photographs(count=20, shape=(8, 8, 3)), seed=0, device="cpu")
+    assert "em: ended after 3 rounds with a training error of" in caplog.text
+
+
 def test_half_precision_resolves_far_less_than_a_level():
     steps = torch.linspace(-8, 8, 4001)
     assert (steps.half().float() - steps).abs().max() < 1 / 200
@@ -308,7 +322,7 @@ def test_half_precision_resolves_far_less_than_a_level():
 def test_long_work_needs_a_yes(tmp_path, monkeypatch):
     """Before anything is built, and with the way out in one line."""
     monkeypatch.setattr("cifar10_s.compose.PATIENCE_HOURS", 0.001)
-    with pytest.raises(UsageError, match=r"at most em .*(hours|days).*--yes.*--budget small"):
+    with pytest.raises(UsageError, match=r"at most em .*(hours|days).*--yes.*--budget"):
         cifar10_s.build("sample", tmp_path / "out", name="x", configurations=["em-ops"], device="cpu")
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="--yes"):

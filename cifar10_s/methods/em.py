@@ -1,5 +1,6 @@
 """EM: error-minimising noise (Huang et al., Unlearnable Examples, ICLR 2021)."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.work import Work
 from cifar10_s.pgd import pgd
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,13 @@ class ErrorMinimizing(Learned):
                 work.count(len(index))
             self._perturb(work, trainer.frozen(), number)
             error = self._error(work, trainer.frozen())
-            if error <= self.stop_error or number + 1 == self.max_rounds:
+            if error <= self.stop_error:
                 return
-            yield f"training error {error:.1%}"
+            if number + 1 < self.max_rounds:
+                yield f"training error {error:.1%}"
+        logger.warning(
+            "%s: ended after %d rounds with a training error of %.1f %%", self.name, self.max_rounds, 100 * error
+        )
 
     def _parts(self, work: Work) -> list[Any]:
         """Give the images on which noise and training error are measured, in parts: slices or (B,) indices."""

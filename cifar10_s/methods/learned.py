@@ -100,7 +100,7 @@ class Learned(Method):
         saved = checkpoint.load(engine.device)
         if saved is not None:
             work.load_state_dict(saved)
-        with work.bar:
+        with work.bar, engine.deterministic():
             for reached in self.rounds(work):
                 work.done += 1
                 work.bar.set_postfix_str(f"round {work.done}, {reached}")
