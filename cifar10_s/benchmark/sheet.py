@@ -78,7 +78,7 @@ def _latex_spans(line: tuple[str, ...], width: int) -> str:
 
 def plain(text: str) -> str:
     """Give a text on one line, without signs that have no shape: names in records are anybody's."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _markdown_text(text: str) -> str:
