@@ -1,4 +1,4 @@
-"""The command line: ``cifar10-s search | build | verify | bench``."""
+"""The command line: ``cifar10-s search | build | verify | bench | tables``."""
 
 import json
 import logging
@@ -10,6 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from cifar10_s import cli_bench
+from cifar10_s.cli_bench import Json
 from cifar10_s.errors import Cifar10SError, UsageError, VerificationError
 
 app = typer.Typer(
@@ -36,7 +38,6 @@ Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 …; without a network, the result is the same bits on each.")
 ]
 Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no chance.", min=0)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 CIFAR10 = "uoft-cs/cifar10"
 
@@ -160,54 +161,8 @@ def verify_command(
     _report("verified", release, as_json)
 
 
-@app.command("bench")
-def bench_command(
-    dataset: Annotated[str, typer.Argument(help="A folder that `build` wrote, or the Hub's name of such a dataset.")],
-    records: Annotated[Path, typer.Option(help="The file of results, JSON Lines; added to.")] = Path("bench.jsonl"),
-    configuration: Annotated[
-        list[str] | None,
-        typer.Option("--configuration", "-c", help="What to train on; repeat it for several.  [default: all]"),
-    ] = None,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option("--strategy", "-s", help="How to train; repeat it for several.  [default: standard]"),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="paper-v1, quick-v1 or cpu-v1.  [default: quick-v1 on a GPU, else cpu-v1]"),
-    ] = None,
-    network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Train networks on configurations and measure them on the clean test images; a grid of all that is named.
-
-    Each run is recorded as it ends; what the records hold is not done again, and several processes can share a grid.
-
-    Example: cifar10-s bench cifar10-s -c clean -c ops -s standard -s at --seeds 3
-    """
-    from cifar10_s.benchmark import bench
-
-    done = bench(
-        dataset,
-        records,
-        configurations=configuration or None,
-        strategies=strategy or ("standard",),
-        protocol=protocol,
-        network=network,
-        seeds=seeds,
-        device=device,
-    )
-    for record in done:
-        if as_json:
-            typer.echo(json.dumps(record, ensure_ascii=False))
-            continue
-        settings, results = record["settings"], record["results"]
-        measured = f"test {results['final']:5.1f} %, peak {results['peak']:5.1f} %" if "final" in results else ""
-        failed = f"failed: {results['reason']}" if record["status"] == "failed" else ""
-        cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} seed {settings['seed']}"
-        typer.echo(f"{cell}  {measured} {failed}".rstrip())
+for name, command in cli_bench.COMMANDS.items():
+    app.command(name)(command)
 
 
 def _report(done: str, release: Any, as_json: bool) -> None:

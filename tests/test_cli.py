@@ -69,9 +69,10 @@ def test_build_and_verify(tmp_path, environment):
         (["build", "--source", "sample", "--seed", "-1"], 2, "--seed"),
         (["verify", "nowhere"], 1, "nowhere: is not a folder"),
         (["verify"], 2, "Missing argument"),
+        (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: is not there"),
         (["sing"], 2, "No such command"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
     done = run(*arguments, cwd=tmp_path, environment=environment)
@@ -82,7 +83,7 @@ def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, st
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"]])
+@pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"], ["bench"], ["tables"]])
 def test_help_teaches(tmp_path, environment, command):
     done = run(*command, "--help", cwd=tmp_path, environment=environment)
     assert done.returncode == 0

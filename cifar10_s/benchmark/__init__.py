@@ -2,7 +2,9 @@
 
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.released import Released
+from cifar10_s.benchmark.report import Report
 from cifar10_s.benchmark.strategies import STRATEGIES, Adversary, Strategy
 from cifar10_s.benchmark.sweep import bench
+from cifar10_s.benchmark.tables import render
 
-__all__ = ["PROTOCOLS", "STRATEGIES", "Adversary", "Protocol", "Released", "Strategy", "bench"]
+__all__ = ["PROTOCOLS", "STRATEGIES", "Adversary", "Protocol", "Released", "Report", "Strategy", "bench", "render"]

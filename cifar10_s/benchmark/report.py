@@ -1,0 +1,160 @@
+"""Report: all tables and plots of some files of records, a set for each protocol and source."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifar10_s.benchmark.measured import Measured, Record, groups
+from cifar10_s.benchmark.records import Records
+from cifar10_s.benchmark.tables import NAMES, cells, layout, render
+from cifar10_s.errors import SourceError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALL = "all"
+# Letters that each part of a file's name may have.
+LONGEST = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is shown of records, and how.
+
+    Attributes
+    ----------
+    records
+        As from `Records.read`.
+    groups
+        The (protocol, source) pairs, each of which has its own tables and plots.
+    network, measure, pixels
+        As for `tables.render`.
+    """
+
+    records: tuple[Record, ...]
+    groups: tuple[tuple[str, str], ...]
+    network: str | None = None
+    measure: str = "final"
+    pixels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        paths: Iterable[str | Path],
+        *,
+        protocol: str | None = None,
+        source: str | None = None,
+        network: str | None = None,
+        measure: str = "final",
+        pixels: Mapping[str, str] | None = None,
+    ) -> "Report":
+        """Read files of records.
+
+        Parameters
+        ----------
+        paths
+            Files that `bench` wrote.
+        protocol, source
+            Only what is of these; None for each that the records are of.
+        network, measure, pixels
+            As for `tables.render`.
+
+        Raises
+        ------
+        SourceError
+            For a file that is not there, holds no record, or something else.
+        UsageError
+            For a protocol or source that no record is of.
+        """
+        records = tuple(record for path in paths for record in _read(Path(path)))
+        chosen = groups(records)
+        for place, (what, name) in enumerate((("protocol", protocol), ("source", source))):
+            left = [pair for pair in chosen if name in (None, pair[place])]
+            if not left:
+                raise unknown(what, name, sorted({pair[place] for pair in chosen}))
+            chosen = left
+        return cls(records=records, groups=tuple(chosen), network=network, measure=measure, pixels=pixels or {})
+
+    def tables(self, names: Iterable[str] = (ALL,), *, format: str = "markdown") -> list[str]:  # noqa: A002 (as above)
+        """Write tables; see `tables.render` for names, formats and errors.
+
+        Parameters
+        ----------
+        names
+            Names of `tables.NAMES`; ``all`` stands for each.
+        """
+        wanted = [name for given in names for name in (NAMES if given == ALL else (given,))]
+        for name in wanted:
+            if name not in NAMES:
+                raise unknown("table", name, [*NAMES, ALL])
+        return [
+            render(
+                name, self.records, protocol=protocol, source=source, network=self.network, pixels=self.pixels,
+                measure=self.measure, format=format,
+            )
+            for protocol, source in self.groups
+            for name in dict.fromkeys(wanted)
+        ]  # fmt: skip
+
+    def plot(self, folder: str | Path) -> list[Path]:
+        """Write a figure of each table in which something is measured, of training curves, and of distances.
+
+        Gives the PNG files, in a folder that is made; a file of the same name is replaced.
+
+        Raises
+        ------
+        UsageError
+            Where matplotlib is not installed, and as `tables.render`.
+        """
+        from cifar10_s.benchmark.plots import png
+
+        drawn: dict[str, bytes] = {}
+        for protocol, source in self.groups:
+            measured = Measured(self.records, protocol=protocol, source=source, pixels=self.pixels)
+            for name, figure in self._figures(measured):
+                drawn[_free("-".join(map(_slug, (protocol, source, name))), drawn)] = png(figure)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        paths = [Path(folder) / f"{name}.png" for name in drawn]
+        for path, content in zip(paths, drawn.values(), strict=True):
+            path.write_bytes(content)
+        return paths
+
+    def _figures(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
+        """Draw all that the records of one group give, each with a name."""
+        from cifar10_s.benchmark import plots
+
+        for name in NAMES:
+            table = layout(name, measured)
+            found = cells(table, measured, network=self.network, measure=self.measure)
+            if any(cell.values for cell in found.values()):
+                yield f"table-{name}", plots.comparison(table, measured, network=self.network, measure=self.measure)
+        for network in measured.names("network") if self.network is None else [self.network]:
+            for strategy in measured.names("strategy"):
+                if plots.done(measured, {"network": network, "strategy": strategy}, "configuration"):
+                    figure = plots.training_curves(measured, network=network, strategy=strategy)
+                    yield f"curves-{network}-{strategy}", figure
+                if plots.with_distance(measured, network=network, strategy=strategy):
+                    figure = plots.parameter_distance(measured, network=network, strategy=strategy)
+                    yield f"distance-{network}-{strategy}", figure
+
+
+def _read(path: Path) -> list[Record]:
+    if not path.is_file():
+        raise SourceError(f"{path}: is not there: expected a file that `cifar10-s bench` wrote")
+    records = Records(path).read()
+    if not records:
+        raise SourceError(f"{path}: holds no record: run `cifar10-s bench` first")
+    return list(records)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST].strip("-")
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """Make a name that none has: two sources can differ in what a file's name cannot hold."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in taken)
