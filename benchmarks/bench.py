@@ -9,36 +9,25 @@ import json
 import platform
 import re
 import tempfile
-import time
-from collections.abc import Callable
-from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-import torch
-from plain import plain_parquet, plain_pgd, plain_search
+from learning import measure_released, measure_step, measure_training
+from plain import plain_parquet, plain_search
+from timing import extra_memory, median, once, row
 
 import cifar10_s
 from cifar10_s.builder import OnePixelShortcutBuilder
 from cifar10_s.codec import decode_all, encode_all
-from cifar10_s.engine import Engine
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, Learned
-from cifar10_s.methods.em import ErrorMinimizing
-from cifar10_s.methods.work import Work
-from cifar10_s.moments import resolve_device
 from cifar10_s.parallel import cores
-from cifar10_s.pgd import pgd
 from cifar10_s.recipes import RECIPES
 from cifar10_s.sources import load_splits
 
 ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 7
-# Steps of noise, and images, on which the inner step is timed.
-STEPS, STEP_IMAGES = 4, 4000
 
 
 def main() -> None:
@@ -57,13 +46,14 @@ def main() -> None:
         *measure_growth([1_000, 5_000] if quick else [10_000, 50_000, 500_000]),
         *measure_methods(images),
         *measure_step(images),
+        *measure_training(images),
         *measure_files(images),
     ]
     size = "×".join(map(str, images.pixels.shape[1:]))
     print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
-    for row in rows:
-        bound = f"   must be {row['must']}" if "must" in row else ""
-        print(f"{row['what']:64} {row['value']:>10,.4g} {row['unit']}{bound}")
+    for line in rows:
+        bound = f"   must be {line['must']}" if "must" in line else ""
+        print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']}{bound}")
     if not quick:
         save(rows, data)
 
@@ -125,32 +115,6 @@ def measure_methods(images: LabeledImages) -> list[dict[str, Any]]:
     ]
 
 
-def measure_step(images: LabeledImages) -> list[dict[str, Any]]:
-    """Compare the methods' inner step, a signed step of noise down a network's loss, with a plain PyTorch loop."""
-    engine = Engine.on(resolve_device("auto"))
-    network = "resnet-18" if engine.device.type == "cuda" else "small"
-    work = Work(ErrorMinimizing(network=network), images, engine, seed=0)
-    net = work.network("network").eval().requires_grad_(False)
-
-    def ours() -> None:
-        for part in work.parts(0, STEP_IMAGES):
-            gradient = partial(engine.input_gradient, net, labels=work.labels[part])
-            noise = pgd(work.pixels[part].float(), work.noise[part].float(), gradient, epsilon=8, step=0.8, steps=STEPS)
-            work.noise[part] = noise.half()
-        float(work.noise.flatten()[0])  # waits for the device
-
-    pixels, labels = images.pixels[:STEP_IMAGES], images.labels[:STEP_IMAGES]
-    plain_net = deepcopy(net).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    plain = median(lambda: plain_pgd(plain_net, pixels, labels, STEPS), repeats=3)
-    passes = STEPS * len(labels)
-    seconds = median(ours, repeats=3)
-    return [
-        row(f"inner step of EM, {network}, {engine.device.type}", passes / seconds, "images/s"),
-        row("the same as a plain PyTorch loop", passes / plain, "images/s"),
-        row("inner step: times as fast as the plain loop", plain / seconds, "x", "4 or more on a GPU"),
-    ]
-
-
 def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
     """Compare building a configuration with the plain way; time decoding and verifying."""
     names, count = list(images.class_names), len(images)
@@ -175,6 +139,7 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
         cifar10_s.build(folder / "source", release, configurations=["ops"], device="cpu")
         verified = cifar10_s.verify(release)
         verify = median(lambda: cifar10_s.verify(release), repeats=3)
+        reading = measure_released(release, folder / "cache")
     return [
         row("build a configuration, search and stamp included", count / ours, "images/s"),
         row("the plain way with `datasets` alone", count / plain, "images/s"),
@@ -182,6 +147,7 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
         row("build: bytes an image against the plain way", our_bytes / plain_bytes, "x", "1 or less"),
         row("decode 60,000 PNG images", 60_000 * decode / count, "s", "6 or less"),
         row("verify", verified.images / verify, "images/s", "15,000 or more"),
+        *reading,
     ]
 
 
@@ -189,38 +155,6 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     """Write a folder of Parquet to build from."""
     folder.mkdir()
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
-
-
-def row(what: str, value: float, unit: str, must: str | None = None) -> dict[str, Any]:
-    """Make one line of the table."""
-    return {"what": what, "value": value, "unit": unit, **({"must": must} if must else {})}
-
-
-def once(function: Callable[[], object]) -> float:
-    """Time one call in seconds."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Give the median time of some calls in seconds, after one that is not counted."""
-    function()
-    return float(np.median([once(function) for _ in range(repeats)]))
-
-
-def extra_memory(function: Callable[[], object]) -> int:
-    """Give the bytes by which a call raises the resident memory at its peak (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
-    before = resident("VmRSS")
-    function()
-    return resident("VmHWM") - before
-
-
-def resident(what: str) -> int:
-    """Read one of the process's memory figures in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
 def processor() -> str:

@@ -1,15 +1,17 @@
 """The plain ways that the bench compares with; the plain search is an oracle of the tests too."""
 
+import random
 from itertools import product
 from pathlib import Path
 
+import datasets
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, Image
 from numpy.typing import NDArray
+from PIL import ImageOps
 from PIL.Image import fromarray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 
 def plain_search(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -37,8 +39,37 @@ def plain_search(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[t
 def plain_parquet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], names: list[str], path: Path) -> None:
     """Write a configuration as one would with `datasets` alone."""
     columns = {"img": [fromarray(image) for image in pixels], "label": labels}
-    dataset = Dataset.from_dict(columns).cast_column("img", Image()).cast_column("label", ClassLabel(names=names))
-    dataset.to_parquet(path)
+    dataset = datasets.Dataset.from_dict(columns).cast_column("img", datasets.Image())
+    dataset.cast_column("label", datasets.ClassLabel(names=names)).to_parquet(path)
+
+
+class PlainImages(Dataset[tuple[Tensor, int]]):
+    """Crop and flip PIL images one by one."""
+
+    def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        self.images, self.labels = [fromarray(image) for image in pixels], labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = ImageOps.expand(self.images[index], 4)
+        top, left = random.randint(0, 8), random.randint(0, 8)
+        image = image.crop((left, top, left + image.width - 8, top + image.height - 8))
+        image = ImageOps.mirror(image) if random.random() < 0.5 else image
+        levels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
+        return (levels - 0.5) / 0.25, int(self.labels[index])
+
+
+def plain_training(net: nn.Module, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    """Train for an epoch the way a first script does: PIL images, `DataLoader` with workers, float32, contiguous."""
+    device = next(net.parameters()).device
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=5e-4)
+    for images, of_batch in DataLoader(PlainImages(pixels, labels), batch_size=128, shuffle=True, num_workers=2):
+        loss = nn.functional.cross_entropy(net(images.to(device)), of_batch.to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
 
 
 def plain_pgd(net: nn.Module, pixels: NDArray[np.uint8], labels: NDArray[np.int64], steps: int) -> Tensor:

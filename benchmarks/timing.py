@@ -1,0 +1,42 @@
+"""Timing: rows of the bench's table, and how times and memory are taken."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPEATS = 7
+
+
+def row(what: str, value: float, unit: str, must: str | None = None) -> dict[str, Any]:
+    """Make one line of the table."""
+    return {"what": what, "value": value, "unit": unit, **({"must": must} if must else {})}
+
+
+def once(function: Callable[[], object]) -> float:
+    """Time one call in seconds."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Give the median time of some calls in seconds, after one that is not counted."""
+    function()
+    return float(np.median([once(function) for _ in range(repeats)]))
+
+
+def extra_memory(function: Callable[[], object]) -> int:
+    """Give the bytes by which a call raises the resident memory at its peak (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
+    before = resident("VmRSS")
+    function()
+    return resident("VmHWM") - before
+
+
+def resident(what: str) -> int:
+    """Read one of the process's memory figures in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))
