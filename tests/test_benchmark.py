@@ -173,6 +173,16 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
     assert [r["settings"]["seed"] for r in records.read()] == [*range(whole), 99]
 
 
+def test_a_line_that_was_cut_is_reported(tmp_path, caplog):
+    records = Records(tmp_path / "records.jsonl")
+    records.append(record(0))
+    assert not caplog.text
+    with records.path.open("a") as file:
+        file.write('{"id": "ab')
+    records.append(record(1))
+    assert "records.jsonl: the last line was cut short" in caplog.text
+
+
 @pytest.mark.parametrize("line", ["{", "[]", "3", '{"id": 1}', json.dumps(record(0, id="0" * 16)), "[" * 100_000])
 def test_a_line_that_is_no_record_is_named(tmp_path, line):
     path = tmp_path / "records.jsonl"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cifar10_s.errors import SourceError
+
+logger = logging.getLogger(__name__)
 
 FIELDS = ("id", "settings", "status", "results", "environment")
 
@@ -66,8 +69,10 @@ class Records:
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock("append")), self.path.open("a+b") as file:
-            # What a killed process left of a line is cut off.
-            file.truncate(_whole(file))
+            whole = _whole(file)
+            if whole < file.seek(0, os.SEEK_END):
+                logger.warning("%s: the last line was cut short, as by a kill: it is removed", self.path)
+                file.truncate(whole)
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
