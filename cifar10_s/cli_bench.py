@@ -21,7 +21,12 @@ def bench_command(
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option("--strategy", "-s", help="How to train; repeat it for several.  [default: standard]"),
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="How to train: standard, mixup, randaugment, at … (any other name lists all), or your own as "
+            "package.module:name; repeat it for several.  [default: standard]",
+        ),
     ] = None,
     protocol: Annotated[
         str | None,

@@ -115,7 +115,7 @@ def test_every_public_name_is_there():
 @pytest.mark.parametrize("module", BARE)
 def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module):
     absent = ["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "sklearn", "typer", "tqdm", "yaml", "numba"]
-    absent += ["safetensors", "matplotlib"]
+    absent += ["kornia", "matplotlib", "safetensors"]
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({absent}))

@@ -1,96 +1,109 @@
-"""Strategies: what is done to training images, once or in each batch, beyond crop and flip."""
+"""The table of strategies, and finding one by its name or by the path of a user's own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from cifar10_s.benchmark.adversary import Adversary
+from cifar10_s.benchmark.augmentations import CutMix, Cutout, Mixup, RandAugment, UEraser
+from cifar10_s.benchmark.defences import BitDepth, GaussianBlur, Grayscale, Jpeg, Median
+from cifar10_s.benchmark.dilution import Dilution
+from cifar10_s.benchmark.projection import OrthogonalProjection
+from cifar10_s.benchmark.strategy import Strategy
+from cifar10_s.errors import UsageError, unknown
 
-from cifar10_s.engine import Engine
-from cifar10_s.images import LabeledImages
-from cifar10_s.pgd import pgd
-
-# (B, H, W, C) float levels 0-255 and (B, K) target probabilities, on the device, and chance → the same, changed.
-Augmentation = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor]]
-# All training images at once, before the first epoch; the same number of them, or more.
-Preparation = Callable[[LabeledImages, np.random.Generator], LabeledImages]
+__all__ = ["STRATEGIES", "Adversary", "Strategy", "find"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adversary:
-    """Adversarial training (Madry et al., ICLR 2018): the network learns from attacked images.
-
-    Attributes
-    ----------
-    epsilon, step, steps
-        ℓ∞ bound and step in levels, and the number of steps.
-    """
-
-    epsilon: float = 8.0
-    step: float = 2.0
-    steps: int = 10
-
-    def attack(self, engine: Engine, net: nn.Module, levels: Tensor, targets: Tensor, start: Tensor) -> Tensor:
-        """Give images on which the network's loss is larger; ``start`` is noise within the bound."""
-        return levels + pgd(
-            levels, start, lambda attacked: -engine.input_gradient(net, attacked, targets),
-            epsilon=self.epsilon, step=self.step, steps=self.steps,
-        )  # fmt: skip
-
-    def random_start(self, levels: Tensor, random: np.random.Generator) -> Tensor:
-        """Draw uniform noise within the bound."""
-        uniform = torch.from_numpy(random.random(tuple(levels.shape), dtype=np.float32)).to(levels.device)
-        return (2 * uniform - 1) * self.epsilon
+def _by_name(*strategies: Strategy) -> dict[str, Strategy]:
+    return {strategy.name: strategy for strategy in strategies}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
-    """A way to train; crop and flip are always on.
-
-    Attributes
-    ----------
-    name
-        Its name in records and tables.
-    summary
-        What it does, in one line.
-    prepare
-        Changes all training images once (a defence), if anything.
-    augment
-        Changes each batch after crop and flip, if anything.
-    draws
-        Of so many draws of ``augment``, each image takes the one with the largest loss.
-    adversary
-        Attacks each batch last, if there is one.
-    """
-
-    name: str
-    summary: str
-    prepare: Preparation | None = None
-    augment: Augmentation | None = None
-    draws: int = 1
-    adversary: Adversary | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """Give the name and every number, for the record."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "summary"}
-        return {name: _settings(part) for name, part in parts.items() if part is not None}
-
-
-def _settings(part: Any) -> Any:
-    """Give what a part of a strategy is: numbers as they are, dataclasses by their fields, functions by name."""
-    if isinstance(part, str | int | float | bool):
-        return part
-    if hasattr(part, "__dataclass_fields__"):
-        return {"is": type(part).__name__, **{field.name: getattr(part, field.name) for field in fields(part)}}
-    return f"{part.__module__}:{part.__qualname__}"
-
-
+_STANDARD = _by_name(
+    Strategy(name="standard", summary="crop and flip alone"),
+    Strategy(name="mixup", summary="mixup, Beta(1, 1)", augment=Mixup()),
+    Strategy(name="cutmix", summary="CutMix, Beta(1, 1)", augment=CutMix()),
+    Strategy(name="cutout", summary="Cutout, a hole of half the image's sides", augment=Cutout()),
+    Strategy(name="randaugment", summary="RandAugment, N = 2, M = 9 of 30", augment=RandAugment()),
+)
+_AT = Strategy(name="at", summary="adversarial training, PGD-10 within 8/255", adversary=Adversary())
+_DEFENCES = _by_name(
+    Strategy(name="grayscale", summary="all channels become the image's grey", prepare=Grayscale()),
+    Strategy(name="jpeg-10", summary="JPEG of quality 10", prepare=Jpeg(quality=10)),
+    Strategy(name="bit-depth-2", summary="the upper 2 of 8 bits", prepare=BitDepth(bits=2)),
+    Strategy(name="median-3", summary="median of 3×3 pixels", prepare=Median(size=3)),
+    Strategy(name="gaussian-blur-3", summary="Gaussian blur of 3×3 pixels", prepare=GaussianBlur(size=3)),
+    Strategy(name="ueraser", summary="UEraser: plasma, shuffled channels, TrivialAugment", augment=UEraser()),
+    Strategy(name="ueraser-max", summary="UEraser, the hardest of 5 draws", augment=UEraser(), draws=5),
+    Strategy(
+        name="orthogonal-projection",
+        summary="what a linear classifier sees is taken out",
+        prepare=OrthogonalProjection(),
+    ),
+    *(
+        Strategy(
+            name=f"dilution-{count}",
+            summary=f"{count} images are clean",
+            prepare=Dilution(count=count),
+            needs_clean=True,
+        )
+        for count in (100, 500, 1000, 5000)
+    ),
+)
 STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (
-        Strategy(name="standard", summary="crop and flip alone"),
-        Strategy(name="at", summary="adversarial training, PGD-10 within 8/255", adversary=Adversary()),
-    )
+    **_STANDARD,
+    **_by_name(_AT),
+    **_by_name(
+        *(
+            replace(_AT, name=f"at-{plain.name}", summary=f"{_AT.summary}; {plain.summary}", augment=plain.augment)
+            for plain in _STANDARD.values()
+            if plain.augment is not None
+        )
+    ),
+    **_DEFENCES,
 }
+
+
+def find(name: str) -> Strategy:
+    """Look up a strategy: a name of `STRATEGIES`, or a user's own as ``package.module:name``.
+
+    The latter is a `Strategy` or an `Augmentation`, in a module that is installed or in the current folder. Records
+    know it by this path: what is changed but not renamed is taken for done.
+
+    Raises
+    ------
+    UsageError
+        Where there is none.
+    """
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
+        raise unknown("strategy", name, [*STRATEGIES, "your own as package.module:name"])
+    found = _load(name, module, attribute)
+    if isinstance(found, Strategy):
+        return replace(found, name=name)
+    if callable(found) and not isinstance(found, type):
+        return Strategy(name=name, summary="a user's own augmentation", augment=found)
+    raise UsageError(
+        f"strategy {name!r}: expected a Strategy or a function (levels, targets, random) → (levels, targets), "
+        f"got {'the class ' + found.__name__ if isinstance(found, type) else type(found).__name__}"
+    )
+
+
+def _load(name: str, module: str, attribute: str) -> Any:
+    """Import what a user names; the current folder counts, as for ``python -m``."""
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))
+    try:
+        loaded = import_module(module)
+    except Exception as error:  # a user's module can raise anything
+        raise UsageError(
+            f"strategy {name!r}: {module} does not import ({type(error).__name__}: {error}): expected a module that is "
+            "installed or in the current folder"
+        ) from error
+    if not hasattr(loaded, attribute):
+        raise UsageError(f"strategy {name!r}: {module} defines no {attribute!r}: check the name")
+    return getattr(loaded, attribute)

@@ -4,17 +4,19 @@ import platform
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.records import Records, run_id
 from cifar10_s.benchmark.released import Released
-from cifar10_s.benchmark.strategies import STRATEGIES, Strategy
+from cifar10_s.benchmark.strategies import Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
 from cifar10_s.engine import Engine
 from cifar10_s.errors import UsageError, unknown
@@ -24,6 +26,8 @@ from cifar10_s.parallel import cores, progress_bar
 
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
+# The configuration that strategies are given which need clean images.
+CLEAN = "clean"
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Cell:
             "configuration": self.configuration,
             "pixels_sha256": released.digest(self.configuration),
             "test_sha256": released.test_digest,
+            **({"clean_sha256": released.digest(CLEAN)} if self.strategy.needs_clean else {}),
             "strategy": self.strategy.settings(),
             "protocol": self.protocol.settings(),
             "network": self.network,
@@ -75,7 +80,7 @@ def bench(
     configurations
         Names of the release's configurations; all by default.
     strategies
-        Names of `strategies.STRATEGIES`.
+        Names of `strategies.STRATEGIES`, or of a user's own (see `strategies.find`).
     protocol
         A name of `protocols.PROTOCOLS`; by default ``quick-v1`` on a GPU, else ``cpu-v1``.
     network
@@ -88,7 +93,7 @@ def bench(
     Raises
     ------
     UsageError
-        For an unknown name.
+        For an unknown name, or a strategy that cannot be done to these images.
     SourceError
         Where the release or the records cannot be read.
     """
@@ -104,7 +109,7 @@ def bench(
     cells = [
         Cell(configuration, strategy, PROTOCOLS[chosen], net, seed)
         for seed, strategy, configuration in product(
-            range(seeds), list(map(_strategy, strategies)), released.select(configurations)
+            range(seeds), _find_all(strategies, released), released.select(configurations)
         )
     ]
     _run_all(cells, released, kept, Engine.on(device))
@@ -112,10 +117,16 @@ def bench(
     return [record for record in kept.read() if record["id"] in wanted]
 
 
-def _strategy(name: str) -> Strategy:
-    if name not in STRATEGIES:
-        raise unknown("strategy", name, STRATEGIES)
-    return STRATEGIES[name]
+def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
+    """Look up strategies, and that the release has what they need."""
+    strategies = list(map(find, names))
+    for strategy in strategies:
+        if strategy.needs_clean and CLEAN not in released.configurations:
+            raise UsageError(
+                f"strategy {strategy.name!r} needs the configuration {CLEAN!r}, which {released.name} does not hold: "
+                "build it too"
+            )
+    return strategies
 
 
 def _run_all(cells: list[Cell], released: Released, records: Records, engine: Engine) -> None:
@@ -136,8 +147,9 @@ def _run_all(cells: list[Cell], released: Released, records: Records, engine: En
 def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any) -> dict[str, Any]:
     """Do one cell; gives its record."""
     run = Run(
-        released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed
-    )
+        released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
+        clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
+    )  # fmt: skip
     start, epochs, status, reason = time.perf_counter(), [], "done", {}
     try:
         for epoch in train(run, engine):
@@ -186,8 +198,17 @@ def environment(engine: Engine) -> dict[str, Any]:
         "precision": "bfloat16" if engine.bfloat16 else "float32",
         "torch": str(torch.__version__),
         "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "kornia": _kornia_version(),
         "python": platform.python_version(),
     }
+
+
+def _kornia_version() -> str | None:
+    try:
+        return version("kornia")
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -36,6 +36,8 @@ class Run:
         A name of `nets.NETWORKS`.
     seed
         For first weights, order, augmentation.
+    clean
+        The clean training images in the same order, where the strategy needs them.
     """
 
     train: LabeledImages
@@ -44,6 +46,7 @@ class Run:
     strategy: Strategy
     network: str
     seed: int
+    clean: LabeledImages | None = None
 
     def random(self, *names: str) -> np.random.Generator:
         """Give the generator of these names."""
@@ -66,8 +69,10 @@ def train(run: Run, engine: Engine) -> Iterator[dict[str, Any]]:
     ------
     DivergedError
         Where a loss is no number.
+    UsageError
+        Where the strategy cannot be done to such images.
     """
-    images = run.train if run.strategy.prepare is None else run.strategy.prepare(run.train, run.random("prepare"))
+    images = run.strategy.prepared(run.train, run.clean, run.random("prepare"))
     pixels, labels = _on_device(images, engine)
     test_set = _on_device(run.test, engine)
     trainer, protocol = _trainer(run, engine), run.protocol
@@ -116,8 +121,7 @@ def _batch(
     random = run.random("batch", str(number))
     levels = CropAndFlip.draw(random, pixels)(pixels).float()
     targets = nn.functional.one_hot(labels, len(run.train.class_names)).float()
-    if run.strategy.augment is not None:
-        levels, targets = _augment(run.strategy, engine, trainer, levels, targets, random)
+    levels, targets = _augment(run.strategy, engine, trainer, levels, targets, random)
     adversary = run.strategy.adversary
     if adversary is not None:
         start = adversary.random_start(levels, random)
@@ -129,9 +133,7 @@ def _augment(
     strategy: Strategy, engine: Engine, trainer: Trainer, levels: Tensor, targets: Tensor, random: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Augment a batch; of several draws each image keeps the one that the network finds hardest."""
-    if strategy.augment is None:
-        return levels, targets
-    draws = [strategy.augment(levels, targets, random) for _ in range(strategy.draws)]
+    draws = [strategy.augmented(levels, targets, random) for _ in range(strategy.draws)]
     if len(draws) == 1:
         return draws[0]
     with torch.inference_mode():
