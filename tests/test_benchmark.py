@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from test_learned import learnable
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Adversary, Protocol, Released, bench
+from cifar10_s.benchmark.analysis import shuffle_perturbations
 from cifar10_s.benchmark.records import FIELDS, Records, run_id
 from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
 from cifar10_s.engine import Engine
 from cifar10_s.errors import SourceError, UsageError
 from cifar10_s.nets import SmallNet
+from cifar10_s.search import search
 
 CPU = Engine.on("cpu")
 SHORT = Protocol(name="short-v1", network="small", epochs=2, batch=32, learning_rate=0.02, warmup=0.3)
@@ -86,6 +88,50 @@ def test_a_run_learns_and_depends_on_its_seed_alone(strategy):
     assert first[-1]["test_accuracy"] > 60
     assert ("robust_accuracy" in first[-1]) == (strategy == "at")
     assert all("robust_accuracy" not in epoch for epoch in first[:-1])
+
+
+def test_layers_that_draw_draw_by_the_seed():
+    """A transformer's dropout: the same run twice, whatever the caller drew before; and the caller's chance is kept."""
+    protocol = replace(SHORT, network="cct-7-3x1", epochs=1, optimizer="adamw", learning_rate=0.001)
+    few = learnable(count=40)
+    run = Run(few, few, protocol, STRATEGIES["standard"], protocol.network, 0)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = list(train(run, CPU))
+    assert torch.equal(torch.rand(3), expected)
+    assert list(train(run, CPU)) == first
+
+
+def test_the_distance_of_the_weights_grows_from_nothing():
+    still = list(train(a_run(protocol=replace(SHORT, learning_rate=0.0)), CPU))
+    assert [epoch["parameter_distance"] for epoch in still] == [0, 0]
+    moved = [epoch["parameter_distance"] for epoch in train(a_run(), CPU)]
+    assert moved[0] > 0
+
+
+def test_perturbations_are_shuffled_onto_other_images():
+    images = learnable(count=60)
+    shortcut = search(images, device="cpu")
+    perturbed = shortcut.stamp(images)
+    shuffled = shuffle_perturbations(perturbed, images, np.random.default_rng(0))
+    order = np.random.default_rng(0).permutation(60)
+    for i in range(60):
+        change = perturbed.pixels[i].astype(int) - images.pixels[i]
+        assert np.array_equal(shuffled.pixels[i], np.clip(images.pixels[order[i]] + change, 0, 255))
+    assert shuffled.labels is perturbed.labels
+
+
+def test_networks_of_table_1_meet_the_images_of_table_1(release, tmp_path, short):
+    done = bench(
+        release.folder,
+        tmp_path / "r.jsonl",
+        configurations=["clean", "ops", "ops-2"],
+        protocol="short-v1",
+        device="cpu",
+    )
+    found = {r["settings"]["configuration"]: set(r["results"].get("evaluations", {})) for r in done}
+    assert found == {"clean": {"clean", "ops", "ops-shuffled"}, "ops": {"clean", "ops", "ops-shuffled"}, "ops-2": set()}
 
 
 def test_adamw_learns_too():

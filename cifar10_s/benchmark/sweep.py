@@ -13,6 +13,7 @@ import numpy as np
 import PIL
 import torch
 
+from cifar10_s.benchmark.analysis import CLEAN, evaluations
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.records import Records, run_id
 from cifar10_s.benchmark.released import Released
@@ -26,8 +27,8 @@ from cifar10_s.parallel import cores, progress_bar
 
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
-# The configuration that strategies are given which need clean images.
-CLEAN = "clean"
+# The strategy whose networks are evaluated on more than the test images.
+PLAIN = "standard"
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,14 @@ def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any
     run = Run(
         released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
         clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
+        evaluations=evaluations(released, cell.configuration) if cell.strategy.name == PLAIN else {},
     )  # fmt: skip
     start, epochs, status, reason = time.perf_counter(), [], "done", {}
     try:
-        for epoch in train(run, engine):
-            epochs.append(epoch)
-            bar.update()
+        with engine.deterministic():
+            for epoch in train(run, engine):
+                epochs.append(epoch)
+                bar.update()
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
         bar.update(cell.protocol.epochs - len(epochs))
@@ -173,7 +176,7 @@ def _results(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     if not epochs:
         return {}
     on_test = [epoch["test_accuracy"] for epoch in epochs]
-    last = {key: value for key, value in epochs[-1].items() if key == "robust_accuracy"}
+    last = {key: value for key, value in epochs[-1].items() if key in ("robust_accuracy", "evaluations")}
     return {
         "final": on_test[-1],
         "peak": max(on_test),
@@ -181,6 +184,7 @@ def _results(epochs: list[dict[str, Any]]) -> dict[str, Any]:
         "train_final": epochs[-1]["train_accuracy"],
         "test_accuracy": on_test,
         "train_accuracy": [epoch["train_accuracy"] for epoch in epochs],
+        "parameter_distance": [epoch["parameter_distance"] for epoch in epochs],
         **last,
     }
 

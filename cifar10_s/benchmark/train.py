@@ -1,7 +1,8 @@
 """Train: one network on one configuration by one strategy, measured on clean test images after each epoch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -38,6 +39,8 @@ class Run:
         For first weights, order, augmentation.
     clean
         The clean training images in the same order, where the strategy needs them.
+    evaluations
+        Other images, by name, on which the network is measured at the end.
     """
 
     train: LabeledImages
@@ -47,6 +50,7 @@ class Run:
     network: str
     seed: int
     clean: LabeledImages | None = None
+    evaluations: Mapping[str, LabeledImages] = field(default_factory=dict)
 
     def random(self, *names: str) -> np.random.Generator:
         """Give the generator of these names."""
@@ -63,7 +67,8 @@ def train(run: Run, engine: Engine) -> Iterator[dict[str, Any]]:
     Yields
     ------
     ``test_accuracy`` and ``train_accuracy`` in percent (the latter on the batches as the network saw them), and
-    ``robust_accuracy`` under PGD-20 after the last epoch of a strategy with an adversary.
+    ``parameter_distance``, the Euclidean distance of the weights from the first ones (paper, Figure 4). After the last
+    epoch also ``robust_accuracy`` under PGD-20, if the strategy has an adversary, and ``evaluations``, if any.
 
     Raises
     ------
@@ -76,25 +81,59 @@ def train(run: Run, engine: Engine) -> Iterator[dict[str, Any]]:
     pixels, labels = _on_device(images, engine)
     test_set = _on_device(run.test, engine)
     trainer, protocol = _trainer(run, engine), run.protocol
-    size = min(protocol.batch, len(labels))
-    an_epoch = len(labels) // size
-    order = batches(len(labels), size, 0, seed=run.seed, name="benchmark")
+    start = _weights(trainer)
+    order = batches(len(labels), protocol.batch, 0, seed=run.seed, name="benchmark")
     for epoch in range(protocol.epochs):
-        right = torch.zeros((), device=engine.device)
-        for number, index in enumerate(islice(order, an_epoch), epoch * an_epoch):
-            of_batch = labels[index.to(engine.device)]
-            levels, targets = _batch(run, engine, trainer, pixels[index.to(engine.device)], of_batch, number)
-            rate = protocol.learning_rate_at(number / (protocol.epochs * an_epoch))
-            right += (trainer.step(levels, targets, rate).argmax(1) == of_batch).sum()
-        result = {
-            "train_accuracy": 100 * float(right) / (an_epoch * size),
-            "test_accuracy": accuracy(engine, trainer.frozen(), *test_set),
-        }
-        if not all(bool(parameter.isfinite().all()) for parameter in trainer.net.parameters()):
+        with _seeded(run, engine, f"epoch {epoch}"):
+            on_train = _train_epoch(run, engine, trainer, pixels, labels, order, epoch)
+        weights = _weights(trainer)
+        if not bool(weights.isfinite().all()):
             raise DivergedError(f"the weights are no numbers after epoch {epoch + 1}")
-        if run.strategy.adversary is not None and epoch + 1 == protocol.epochs:
-            result["robust_accuracy"] = accuracy(engine, trainer.frozen(), *test_set, TEST_ATTACK)
-        yield result
+        yield {
+            "train_accuracy": on_train,
+            "test_accuracy": accuracy(engine, trainer.frozen(), *test_set),
+            "parameter_distance": float((weights - start).norm()),
+            **(_at_the_end(run, engine, trainer, test_set) if epoch + 1 == protocol.epochs else {}),
+        }
+
+
+def _weights(trainer: Trainer) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.net.parameters()])
+
+
+@contextmanager
+def _seeded(run: Run, engine: Engine, name: str) -> Iterator[None]:
+    """Draw what layers draw (first weights, dropout) by name, and leave the caller's chance as it was."""
+    with torch.random.fork_rng(devices=[engine.device] if engine.device.type == "cuda" else []):
+        torch.manual_seed(int(run.random(name).integers(2**63)))
+        yield
+
+
+def _train_epoch(
+    run: Run, engine: Engine, trainer: Trainer, pixels: Tensor, labels: Tensor, order: Iterator[Tensor], epoch: int
+) -> float:
+    """Train for an epoch; gives the accuracy on its batches in percent."""
+    size = min(run.protocol.batch, len(labels))
+    steps = len(labels) // size
+    right = torch.zeros((), device=engine.device)
+    for number, index in enumerate(islice(order, steps), epoch * steps):
+        part = index.to(engine.device)
+        levels, targets = _batch(run, engine, trainer, pixels[part], labels[part], number)
+        rate = run.protocol.learning_rate_at(number / (run.protocol.epochs * steps))
+        right += (trainer.step(levels, targets, rate).argmax(1) == labels[part]).sum()
+    return 100 * float(right) / (steps * size)
+
+
+def _at_the_end(run: Run, engine: Engine, trainer: Trainer, test_set: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    """Measure what is measured once."""
+    net, results = trainer.frozen(), dict[str, Any]()
+    if run.strategy.adversary is not None:
+        results["robust_accuracy"] = accuracy(engine, net, *test_set, TEST_ATTACK)
+    if run.evaluations:
+        results["evaluations"] = {
+            name: accuracy(engine, net, *_on_device(images, engine)) for name, images in run.evaluations.items()
+        }
+    return results
 
 
 def _on_device(images: LabeledImages, engine: Engine) -> tuple[Tensor, Tensor]:
@@ -105,8 +144,7 @@ def _on_device(images: LabeledImages, engine: Engine) -> tuple[Tensor, Tensor]:
 def _trainer(run: Run, engine: Engine) -> Trainer:
     """Make network and optimiser, the first weights drawn by the seed."""
     _, height, width, channels = run.train.pixels.shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(run.random("network").integers(2**63)))
+    with _seeded(run, engine, "network"):
         net = make(run.network, channels=channels, size=(height, width), classes=len(run.train.class_names))
     protocol = run.protocol
     return Trainer(
