@@ -65,9 +65,14 @@ def results(
     report = replace(every, records=kept, groups=tuple(groups(kept)))
     return Results(
         tuple(_group(report, protocol, source, plots) for protocol, source in report.groups),
-        len(kept),
-        len(every.records) - len(kept),
+        used=_count(kept),
+        left_out=_count(every.records) - _count(kept),
     )
+
+
+def _count(records: Iterable[Record]) -> int:
+    """Count records; one that comes twice counts once, as in tables."""
+    return len({record["id"] for record in records})
 
 
 def _is_of(record: Record, released: Released) -> bool:
