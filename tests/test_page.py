@@ -1,9 +1,13 @@
 """The page: whole, self-contained, deaf to hostile names; in a browser, it shows what it says."""
 
 import base64
+import hashlib
+import html
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -343,3 +347,180 @@ def test_the_cached_images_are_those_that_are_shown(release, monkeypatch):
     monkeypatch.setattr(Released, "train", lambda self, name: read.append(name) or train(self, name))
     render(release.folder)
     assert sorted(read) == sorted(CONFIGURATIONS)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars", "--force-color-profile=srgb", "--enable-logging=stderr", "--v=0", "--window-size=1400,900",
+]  # fmt: skip
+# What each test's script begins with: a way to act as a user does, and to say what came of it.
+SCRIPT = """
+const set = (input, change) => { Object.assign(input, change); input.dispatchEvent(new Event("input")); };
+const say = (outcome) => {
+  const paper = top.document.createElement("template"); paper.id = "outcome";
+  paper.setAttribute("data-outcome", JSON.stringify(outcome)); top.document.body.append(paper);
+};
+const gallery = (name) => document.querySelector(`.gallery[aria-label="Gallery of ${name}"]`);
+"""
+
+
+def browse(folder, page, script, *flags, width=1280):
+    """Open a page so wide with a script of ours at its end, which its own policy lets run; no complaint may come.
+
+    A window has a least width; a frame has none.
+    """
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    script = f"{{{SCRIPT}\n{script}}}"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = page.replace("script-src '", f"script-src 'sha256-{digest}' '", 1)
+    file = folder / "page.html"
+    acting = html.escape(page.replace("</body>", f"<script>{script}</script></body>"))
+    style = f"position: fixed; left: 0; top: 0; border: 0; width: {width}px; height: 900px"
+    file.write_text(f'<!DOCTYPE html><meta charset="utf-8"><body><iframe style="{style}" srcdoc="{acting}"></iframe>')
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'user'}", *flags]
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout
+
+
+def outcome(folder, page, script, **options):
+    """Give what the script has said."""
+    dumped = browse(folder, page, script, "--dump-dom", **options)
+    (said,) = re.findall(r'<template id="outcome" data-outcome="(.*?)">', dumped)
+    return json.loads(html.unescape(said))
+
+
+def test_the_slider_and_the_difference_change_what_is_seen(page, release, tmp_path):
+    """Three galleries, each set otherwise, at known places of the window, a pixel of theirs 10 of its."""
+    script = """
+    set(gallery("ops").querySelector("[type=range]"), {value: 0});
+    set(gallery("lsp").querySelector("[type=checkbox]"), {checked: true});
+    for (const [place, name] of ["ops", "ops-2", "lsp"].entries()) {
+      const strip = gallery(name).querySelector(".strip");
+      const size = `left: 0; width: 260px; height: 80px; top: ${100 * place}px`;
+      strip.style.cssText = `position: fixed; z-index: 9; ${size}`;
+    }
+    """
+    browse(tmp_path, page, script, f"--screenshot={tmp_path / 'shot.png'}")
+    with Image.open(tmp_path / "shot.png") as image:
+        shot = np.asarray(image.convert("RGB"))[5::10, 5::10].astype(int)
+    released = Released(release.folder)
+    clean = released.train("clean")
+    first = np.flatnonzero(clean.labels == 0)[:EXAMPLES]
+    two, lsp = (released.train(name).pixels[first].astype(int) for name in ("ops-2", "lsp"))
+    unchanged = clean.pixels[first].astype(int)
+    expected = [unchanged, two, np.clip(16 * np.abs(lsp - unchanged), 0, 255)]
+    assert (unchanged != two).any()
+    for place, pixels in enumerate(expected):
+        strip = shot[10 * place : 10 * place + 8, :26]
+        seen = np.stack([strip[:, 9 * i : 9 * i + 8] for i in range(EXAMPLES)])
+        # A filter may round.
+        assert np.abs(seen - pixels).max() <= (1 if place == 2 else 0)
+
+
+def test_half_way_both_are_seen(page, tmp_path):
+    script = """
+    const ops = gallery("ops"), slider = ops.querySelector("[type=range]");
+    const seen = () => [...ops.querySelectorAll(".strip img")].map((image) => Number(getComputedStyle(image).opacity));
+    const before = seen();
+    set(slider, {value: 25});
+    const written = [ops.querySelector("output").textContent, slider.getAttribute("aria-valuetext")];
+    const others = getComputedStyle(gallery("lsp").querySelector(".strip img")).opacity;
+    const images = [...document.querySelectorAll(".strip, .strip img, .field img")];
+    const sized = images.map((one) => getComputedStyle(one).imageRendering);
+    slider.focus();
+    const focused = document.activeElement === slider;
+    say({before, after: seen(), written, others, sized, focused, js: document.documentElement.className,
+         controls: document.querySelectorAll(".gallery [type=range]").length});
+    """
+    said = outcome(tmp_path, page, script)
+    assert said["before"] == [1] * 10
+    assert said["after"] == [0.25] * 10
+    assert said["written"] == ["25 %", "25 % perturbed"]
+    assert said["others"] == "1"
+    assert set(said["sized"]) == {"pixelated"}
+    assert said["focused"]
+    assert said["js"] == "js"
+    # The clean images are not beside themselves.
+    assert said["controls"] == len(CONFIGURATIONS) - 1
+
+
+def test_a_score_map_shows_its_numbers_to_mouse_and_keyboard(page, release, tmp_path):
+    script = """
+    const maps = [...document.querySelectorAll(".map")];
+    const read = (map) => [map.querySelector(".text").textContent, map.querySelector(".cursor").hidden];
+    const chosen = maps.map(read);
+    const pointed = maps.map((map) => {
+      const field = map.querySelector(".field"), box = field.getBoundingClientRect(), texts = [];
+      for (let row = 0; row < 8; row++) for (let column = 0; column < 8; column++) {
+        const clientX = box.left + (column + 0.5) / 8 * box.width, clientY = box.top + (row + 0.5) / 8 * box.height;
+        field.dispatchEvent(new PointerEvent("pointermove", {clientX, clientY, pointerType: "mouse"}));
+        texts.push(read(map));
+      }
+      field.dispatchEvent(new PointerEvent("pointerleave", {pointerType: "mouse"}));
+      return texts;
+    });
+    const left = maps.map(read);
+    const field = maps[0].querySelector(".field");
+    const press = (key, times) => {
+      for (let i = 0; i < times; i++) field.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+      return read(maps[0]);
+    };
+    field.focus();
+    const pressed = [["ArrowUp", 9], ["ArrowLeft", 9], ["ArrowDown", 2], ["ArrowRight", 9], ["a", 1]];
+    const keys = pressed.map((one) => press(...one));
+    field.blur();
+    say({chosen, pointed, left, keys, after: read(maps[0])});
+    """
+    said = outcome(tmp_path, page, script)
+    clean = Released(release.folder).train("clean")
+    found = [best_colors(clean, objective=name, device="cpu") for name in release.manifest["objectives"]]
+    expected = [(*pair, label) for pair in found for label in range(10)]
+    assert len(said["pointed"]) == len(expected)
+    for texts, (scores, colors, label) in zip(said["pointed"], expected):
+        for (text, is_hidden), (row, column) in zip(texts, np.ndindex(8, 8)):
+            at, score, color = re.fullmatch(r"(.*), best score (\S+), best colour (.*)", text).groups()
+            assert at == f"row {row}, column {column}"
+            exact = scores[label, row, column]
+            assert score == "infinite" if np.isinf(exact) else float(score) == pytest.approx(exact, rel=6e-4)
+            assert color == f"({colors[label, row, column, 0]})"
+            assert not is_hidden
+    assert all(is_hidden and text.startswith("chosen: row") for text, is_hidden in said["chosen"])
+    assert said["left"] == said["chosen"]
+    assert said["after"] == said["chosen"][0]
+    texts = [text for text, _ in said["keys"]]
+    assert texts[0].startswith("row 0, column ")
+    assert texts[1:] == [said["pointed"][0][place][0] for place in (0, 16, 23, 23)]
+
+
+def test_nothing_scrolls_sideways_but_tables_and_plots(release, tmp_path):
+    def change(manifest, recipes):
+        manifest["classes"][:2] = ["one_" * 60, "two " * 60]
+        manifest["title"] = "t" * 200
+
+    for name in CONFIGURATIONS:
+        Released(release.folder).train(name)
+    folder = copied(release, tmp_path / "long", change)
+    page = render(folder, records=[written(tmp_path / "bench.jsonl", records_of(release, source="s" * 200))])
+    script = """
+    for (const one of document.querySelectorAll("details")) one.open = true;
+    const root = document.documentElement, width = root.clientWidth;
+    const out = [...document.querySelectorAll("body *")].filter((one) => !one.parentElement.closest(".scroll")
+      && !one.matches(".skip") && one.getBoundingClientRect().right > width + 0.5);
+    const boxes = [...document.querySelectorAll(".scroll")];
+    say({width, scroll: Math.max(root.scrollWidth, document.body.scrollWidth),
+         out: out.map((one) => one.outerHTML.slice(0, 99)),
+         boxes: boxes.filter((one) => one.scrollWidth > one.clientWidth).length,
+         captions: [...document.querySelectorAll("caption span")].map((one) => one.getBoundingClientRect().right)});
+    """
+    for width in (390, 1280):
+        said = outcome(tmp_path, page, script, width=width)
+        assert said["width"] == width
+        assert said["scroll"] == width
+        assert said["out"] == []
+        assert all(right <= width for right in said["captions"])
+        assert said["boxes"] > 0

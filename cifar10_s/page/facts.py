@@ -49,6 +49,8 @@ class Facts:
         Whether the source is CIFAR-10, and whether it only says so.
     lines
         What else the head of the page says, each by its name.
+    digests
+        The pixel digests of the source's splits, each by its name.
     classes
         Their names.
     reduced
@@ -67,6 +69,7 @@ class Facts:
     is_cifar10: bool
     claims_cifar10: bool
     lines: Mapping[str, str]
+    digests: Mapping[str, str]
     classes: tuple[str, ...]
     reduced: tuple[str, ...]
     objectives: tuple[str, ...]
@@ -101,6 +104,10 @@ def _facts(released: Released, manifest: Mapping[str, Any]) -> Facts:
         is_cifar10=bool(source["is_cifar10"]),
         claims_cifar10=bool(source["claims_cifar10"]),
         lines=dict(_lines(manifest)),
+        digests={
+            f"Pixel digest of the source, {plain(split)} (SHA-256)": str(digest)
+            for split, digest in source["pixels_sha256"].items()
+        },
         classes=tuple(map(plain, manifest["classes"])),
         reduced=tuple(name for name, entry in entries.items() if entry["budget"] == "small"),
         objectives=tuple(map(str, manifest["objectives"])),
@@ -116,8 +123,6 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     size = "×".join(str(int(extent)) for extent in manifest["shape"])
     yield "Images", f"{size} (height × width × channels), {len(manifest['classes'])} classes"
     yield "Made with", f"seed {manifest['seed']}, device {plain(manifest['device'])}"
-    for split, digest in source["pixels_sha256"].items():
-        yield f"Pixel digest of the source, {split}", str(digest)
 
 
 def _configuration(released: Released, manifest: Mapping[str, Any], name: str) -> Configuration:
@@ -130,7 +135,7 @@ def _configuration(released: Released, manifest: Mapping[str, Any], name: str) -
         summary=plain(entry["summary"]),
         digest=str(entry["pixels_sha256"]),
         measures=dict(_measures(entry)),
-        recipe={"seed": _text(record["seed"]), **dict(_recipe(record["recipe"]))},
+        recipe={**dict(_recipe(record["recipe"])), "seed of the release": _text(record["seed"])},
         shortcut=shortcut,
     )
 
@@ -161,12 +166,12 @@ def _two(mean: float | None, worst: float | None, form: str) -> str:
 def _recipe(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Name the numbers of a recipe, those of its method too."""
     method = settings["method"]
+    yield "objective", _text(settings["objective"] or "none")
+    yield "pixels a class", _text(settings["pixels"])
     yield "method", "none" if method is None else _text(method["name"])
     for key, value in (method or {}).items():
         if key != "name":
             yield key.replace("_", " "), _text(value)
-    yield "objective", _text(settings["objective"] or "none")
-    yield "pixels a class", _text(settings["pixels"])
 
 
 def _text(value: Any) -> str:

@@ -32,6 +32,8 @@ class ClassMap:
         The (row, column) pairs that the search took.
     text
         What it took, in words.
+    shown
+        The first colour of these, as CSS writes it.
     low, high
         The least and the largest score.
     """
@@ -39,6 +41,7 @@ class ClassMap:
     src: str
     chosen: tuple[tuple[int, int], ...]
     text: str
+    shown: str
     low: str
     high: str
 
@@ -93,6 +96,7 @@ def _class_map(scores: NDArray[np.float64], shortcut: Shortcut, label: int) -> C
         text="; ".join(
             f"row {row}, column {column}, score {score}, colour {color}" for row, column, color, score in pixels
         ),
+        shown=_css(shortcut.colors[label, 0]),
         low=number(scores.min()),
         high=number(scores.max()),
     )
@@ -113,6 +117,10 @@ def color_name(color: NDArray[np.uint8]) -> str:
     return f"({', '.join(map(str, color.tolist()))})"
 
 
+def _css(color: NDArray[np.uint8]) -> str:
+    return f"rgb({', '.join(map(str, rgb(color).tolist()))})"
+
+
 def number(value: float) -> str:
     """Write a score to four digits."""
     return "infinite" if np.isinf(value) else EMPTY if np.isnan(value) else f"{value:.4g}"
@@ -126,7 +134,7 @@ def _data(scores: NDArray[np.float64], colors: NDArray[np.uint8]) -> dict[str, A
         "height": scores.shape[1],
         "width": scores.shape[2],
         "colors": [color_name(color) for color in candidates],
-        "shown": [f"rgb({', '.join(map(str, color))})" for color in rgb(candidates).tolist()],
+        "shown": list(map(_css, candidates)),
         "classes": [
             {
                 "scores": base64.b64encode(of_class.astype("<f4").tobytes()).decode(),

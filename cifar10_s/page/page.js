@@ -41,7 +41,7 @@ for (const map of document.querySelectorAll(".map")) {
   const cursor = map.querySelector(".cursor");
   const swatch = map.querySelector(".swatch");
   const text = map.querySelector(".text");
-  const chosen = text.textContent;
+  const chosen = { text: text.textContent, color: swatch.style.background };
   const ring = map.querySelector(".ring");
   let row = Math.floor((parseFloat(ring.style.top) / 100) * of.height);
   let column = Math.floor((parseFloat(ring.style.left) / 100) * of.width);
@@ -51,7 +51,7 @@ for (const map of document.querySelectorAll(".map")) {
     scores ??= unpack(mine.scores);
     const place = row * of.width + column;
     const best = parseInt(mine.best[place], 16);
-    cursor.hidden = swatch.hidden = false;
+    cursor.hidden = false;
     cursor.style.left = `${(100 * (column + 0.5)) / of.width}%`;
     cursor.style.top = `${(100 * (row + 0.5)) / of.height}%`;
     cursor.style.width = `max(${100 / of.width}%, 8px)`;
@@ -60,8 +60,9 @@ for (const map of document.querySelectorAll(".map")) {
     text.textContent = `row ${row}, column ${column}, best score ${written(scores[place])}, best colour ${of.colors[best]}`;
   };
   const leave = () => {
-    cursor.hidden = swatch.hidden = true;
-    text.textContent = chosen;
+    cursor.hidden = true;
+    swatch.style.background = chosen.color;
+    text.textContent = chosen.text;
   };
   const point = (event) => {
     const box = field.getBoundingClientRect();
