@@ -291,6 +291,9 @@ def test_records_of_two_networks_ask_for_one(release, tmp_path):
         lambda manifest, recipes: recipes["ops.json"].pop("recipe"),
         lambda manifest, recipes: recipes["ops.json"]["shortcut"]["classes"].pop(),
         lambda manifest, recipes: recipes["ops.json"]["shortcut"]["classes"][0]["pixels"][0].update(row=8),
+        lambda manifest, recipes: [
+            one["pixels"][0].update(color=[0, 255]) for one in recipes["ops.json"]["shortcut"]["classes"]
+        ],
     ],
 )
 def test_a_broken_manifest_or_recipe_gets_a_line(release, tmp_path, change):

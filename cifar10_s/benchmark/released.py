@@ -83,7 +83,7 @@ class Released:
             Where it says nothing that can be read.
         """
         path = f"recipes/{configuration}.json"
-        if not Path(self.name).is_dir():
+        if not (Path(self.name).is_dir() or (self.folder / path).is_file()):
             self.folder = _from_hub(self.name, [MANIFEST, "recipes/*.json"])
         try:
             return dict(json.loads((self.folder / path).read_text(encoding="utf-8")))

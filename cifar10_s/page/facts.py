@@ -142,9 +142,10 @@ def _configuration(released: Released, manifest: Mapping[str, Any], name: str) -
 
 def _check(shortcut: Shortcut, manifest: Mapping[str, Any]) -> None:
     """Refuse pixels that the images do not have."""
-    height, width, _ = manifest["shape"]
-    if len(shortcut.class_names) != len(manifest["classes"]) or (shortcut.positions >= (height, width)).any():
-        raise ValueError(f"a shortcut of other classes or larger images than the manifest's, {height}×{width}")
+    height, width, channels = manifest["shape"]
+    fits = (shortcut.positions < (height, width)).all() and shortcut.colors.shape[-1] == channels
+    if not fits or len(shortcut.class_names) != len(manifest["classes"]):
+        raise ValueError(f"a shortcut of other classes or images than the manifest's {height}×{width}×{channels}")
 
 
 def _measures(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
