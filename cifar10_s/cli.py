@@ -1,4 +1,4 @@
-"""The command line: ``cifar10-s search | build | verify | bench | tables``."""
+"""The command line: ``cifar10-s search | build | verify | bench | tables | report``."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The command line's benchmark wing: ``bench`` measures, ``tables`` shows what was measured."""
+"""The command line's benchmark wing: ``bench`` measures, ``tables`` and ``report`` show what was measured."""
 
 import json
 from collections.abc import Callable
@@ -109,6 +109,28 @@ def tables_command(
     typer.echo("\n".join(texts), nl=False)
 
 
+def report_command(
+    release: Annotated[str, typer.Argument(help="A folder that `build` wrote, or the Hub's name of such a dataset.")],
+    records: Annotated[
+        list[Path] | None, typer.Option(help="A file of results that `bench` wrote; repeat it for several.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    network: Annotated[
+        str | None,
+        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else the protocol's]"),
+    ] = None,
+    plots: Annotated[bool, typer.Option(help="Draw plots of the records, which takes matplotlib.")] = True,
+) -> None:
+    """Write a page of a release, and of what was measured on it: one HTML file, which opens without a network.
+
+    Example: cifar10-s report cifar10-s --records bench.jsonl --output report.html
+    """
+    from cifar10_s.page import write
+
+    path = write(release, output, records=records or [], network=network, plots=plots)
+    typer.echo(f"{path}: written, {path.stat().st_size / 1e6:.1f} MB")
+
+
 def _pairs(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (name, _, digest) in zip(texts, pairs, strict=True):
@@ -117,4 +139,8 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return {name: digest for name, _, digest in pairs}
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"bench": bench_command, "tables": tables_command}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "bench": bench_command,
+    "tables": tables_command,
+    "report": report_command,
+}

@@ -76,7 +76,7 @@ def score_map(scores: NDArray[np.float64], shortcut: Shortcut) -> Image.Image:
     for label in range(count):
         left, top = GAP + label % columns * step_x, HEADER + label // columns * step_y
         _write(draw, (left, top), shortcut.class_names[label], cell_width)
-        panel = _enlarge(_colormap(scores[label]))
+        panel = _enlarge(colormap(scores[label]))
         _ring(panel, shortcut.positions[label], _scale(scores.shape[1:]))
         _paste(canvas, panel, (left, top + LINE))
     return canvas
@@ -113,13 +113,20 @@ def _scale(shape: Sequence[int]) -> int:
 def _enlarge(pixels: NDArray[np.uint8]) -> Image.Image:
     """Enlarge by whole pixels, so that one pixel stays one sharp square; (H, W, C), C from 1 to 4."""
     scale = _scale(pixels.shape)
-    large = pixels.repeat(scale, 0).repeat(scale, 1)
-    # One channel is grey; a second has no colour of its own, a fourth no ink: three are shown.
-    rgb = large.repeat(3, -1) if large.shape[-1] == 1 else large[..., [0, 1, -1 if large.shape[-1] == 2 else 2]]
-    return Image.fromarray(np.ascontiguousarray(rgb))
+    return Image.fromarray(np.ascontiguousarray(rgb(pixels.repeat(scale, 0).repeat(scale, 1))))
 
 
-def _colormap(scores: NDArray[np.float64]) -> NDArray[np.uint8]:
+def rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give pixels as they are shown, (…, 3) uint8; (…, C) in, C from 1 to 4.
+
+    One channel is grey; a second has no colour of its own, a fourth no ink: three are shown.
+    """
+    channels = pixels.shape[-1]
+    return pixels.repeat(3, -1) if channels == 1 else pixels[..., [0, 1, -1 if channels == 2 else 2]]
+
+
+def colormap(scores: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Give the colours of one class's scores, log scale from its least to its largest: (H, W) to (H, W, 3) uint8."""
     finite = scores[np.isfinite(scores) & (scores > 0)]
     low, high = (np.log(finite.min()), np.log(finite.max())) if len(finite) else (0.0, 1.0)
     with np.errstate(divide="ignore"):

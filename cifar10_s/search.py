@@ -144,9 +144,27 @@ def search(
 
 def score_maps(images: LabeledImages, *, objective: str = "mean-over-variance", device: str = "auto") -> Float64Array:
     """Give each class's best score at each position, over all colours: (K, H, W) float64."""
+    return best_colors(images, objective=objective, device=device)[0]
+
+
+def best_colors(
+    images: LabeledImages, *, objective: str = "mean-over-variance", device: str = "auto"
+) -> tuple[Float64Array, NDArray[np.uint8]]:
+    """Give `score_maps` and the colours that have these scores: (K, H, W) float64 and (K, H, W, C) uint8.
+
+    Of equal scores as in the search: the colour of the larger mean, then the lower one.
+    """
     score = _objective(objective)
     moments = compute_moments(images, device=device)
-    return np.stack([score(_deviations(moments, k)).max(-1) for k in range(len(moments.counts))])
+    maps, colors = [], []
+    for label in range(len(moments.counts)):
+        deviations = _deviations(moments, label)
+        scored = score(deviations)
+        maps.append(scored.max(-1))
+        # No total is below 0.
+        totals = np.where(scored == maps[-1][..., None], deviations.total, -1)
+        colors.append(candidate_colors(deviations.channels)[totals.argmax(-1)])
+    return np.stack(maps), np.stack(colors)
 
 
 def random_pixels(images: LabeledImages, *, pixels: int = 1, seed: int = 0) -> Shortcut:

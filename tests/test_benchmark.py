@@ -330,8 +330,16 @@ def test_images_that_are_not_the_manifest_s_are_refused(release, tmp_path):
 def test_what_is_no_release_gets_a_line(tmp_path, content):
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(SourceError, match="is no release with a test split"):
+    with pytest.raises(SourceError, match="is no release "):
         Released(tmp_path)
+
+
+def test_a_release_without_a_test_split_has_none_to_measure_on(release, tmp_path):
+    manifest = json.loads((release.folder / "manifest.json").read_text())
+    del manifest["splits"]["test"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SourceError, match="without a test split"):
+        bench(tmp_path, tmp_path / "bench.jsonl", device="cpu")
 
 
 def bench_command(release, records, cache):

@@ -14,7 +14,7 @@ from cifar10_s import _kernel
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
 from cifar10_s.moments import Moments, _on_torch, channel_pairs, compute_moments
-from cifar10_s.search import OBJECTIVES, Deviations, random_pixels, score_maps, search
+from cifar10_s.search import OBJECTIVES, Deviations, best_colors, random_pixels, score_maps, search
 from cifar10_s.shortcut import Shortcut
 
 shapes = st.fixed_dictionaries(
@@ -52,6 +52,23 @@ def test_search_equals_the_slow_oracle(shape, objective, pixels):
         for score, (*_, exact) in zip(shortcut.scores[label], chosen):
             power = 2 if objective == "mean-over-std" else 1
             assert score == exact or math.isclose(score**power, exact, rel_tol=1e-14, abs_tol=1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes, objective=st.sampled_from(list(OBJECTIVES)))
+def test_maps_have_the_best_of_each_position_alone(shape, objective):
+    """The oracle searches images of one class and one position; nothing is taken there."""
+    images = make_images(**shape)
+    scores, colors = best_colors(images, objective=objective, device="cpu")
+    assert np.array_equal(scores, score_maps(images, objective=objective, device="cpu"))
+    for label, row, column in np.ndindex(scores.shape):
+        members = images.pixels[images.labels == label, row : row + 1, column : column + 1]
+        alone = LabeledImages(members, np.zeros(len(members), np.int64), ("alone",))
+        (((_, _, color, exact),),) = oracle.search(alone, objective, 1)
+        assert colors[label, row, column].tolist() == list(color)
+        power = 2 if objective == "mean-over-std" else 1
+        score = scores[label, row, column]
+        assert score == exact or math.isclose(score**power, exact, rel_tol=1e-14, abs_tol=1e-15)
 
 
 @settings(max_examples=60, deadline=None)

@@ -35,10 +35,11 @@ class Released:
         try:
             self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             self.title, self.configurations = self.manifest["source"]["title"], self.manifest["configurations"]
-            self.test_digest: str = self.manifest["splits"]["test"]["pixels_sha256"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            test = self.manifest["splits"].get("test")
+            self._test_digest = None if test is None else str(test["pixels_sha256"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise SourceError(
-                f"{where}: is no release with a test split ({type(error).__name__}: {error}): expected a folder that "
+                f"{where}: is no release ({type(error).__name__}: {error}): expected a folder that "
                 "`cifar10-s build` wrote, or the name of such a dataset on the Hub"
             ) from None
 
@@ -59,6 +60,37 @@ class Released:
     def digest(self, configuration: str) -> str:
         """Give the pixel digest of a configuration's training images."""
         return str(self.configurations[configuration]["pixels_sha256"])
+
+    @property
+    def test_digest(self) -> str:
+        """The pixel digest of the clean test images.
+
+        Raises
+        ------
+        SourceError
+            Where the release has none.
+        """
+        if self._test_digest is None:
+            raise SourceError(f"{self.name}: is a release without a test split: build it from a source that has one")
+        return self._test_digest
+
+    def recipe(self, configuration: str) -> dict[str, Any]:
+        """Give what the release says of how a configuration was made.
+
+        Raises
+        ------
+        SourceError
+            Where it says nothing that can be read.
+        """
+        path = f"recipes/{configuration}.json"
+        if not (Path(self.name).is_dir() or (self.folder / path).is_file()):
+            self.folder = _from_hub(self.name, [MANIFEST, "recipes/*.json"])
+        try:
+            return dict(json.loads((self.folder / path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise SourceError(
+                f"{self.name}: {path} cannot be read ({type(error).__name__}: {error}): fetch or build it again"
+            ) from None
 
     def train(self, configuration: str) -> LabeledImages:
         """Give a configuration's training images."""

@@ -114,7 +114,7 @@ class Report:
         drawn: dict[str, bytes] = {}
         for protocol, source in self.groups:
             measured = Measured(self.records, protocol=protocol, source=source, pixels=self.pixels)
-            for name, figure in self._figures(measured):
+            for name, figure in self.figures(measured):
                 drawn[_free("-".join(map(_slug, (protocol, source, name))), drawn)] = png(figure)
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"{name}.png" for name in drawn]
@@ -122,8 +122,8 @@ class Report:
             path.write_bytes(content)
         return paths
 
-    def _figures(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
-        """Draw all that the records of one group give, each with a name."""
+    def figures(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
+        """Draw all that the records of one group give, each with a name; raises as `plot`."""
         from cifar10_s.benchmark import plots
 
         for name in NAMES:
