@@ -1,6 +1,10 @@
 """What tests share: synthetic images, the sample's release, the real data where it is present."""
 
+import os
 from pathlib import Path
+
+# Networks on images this small are faster on one thread; more wait for each other on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
