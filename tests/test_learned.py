@@ -314,6 +314,69 @@ def test_em_that_does_not_get_there_says_so(caplog):
     assert "em: ended after 3 rounds with a training error of" in caplog.text
 
 
+def loss(net, levels, labels):
+    return float(torch.nn.functional.cross_entropy(CPU.logits(net, levels), labels))
+
+
+def rem_work():
+    method = replace(METHODS["rem"].small(), batch=20, adversary_steps=4, samples=2, steps=6)
+    work = Work(method, learnable(count=40), CPU, seed=0)
+    return method, work, work.network("any").eval().requires_grad_(False)
+
+
+def test_rem_s_adversary_goes_up_within_its_bound():
+    method, work, net = rem_work()
+    levels = work.pixels.float()
+    attacked = method._attack(work, net, levels, work.labels, np.random.default_rng(0))
+    assert loss(net, attacked, work.labels) > loss(net, levels, work.labels)
+    assert (attacked - levels).abs().max() <= method.adversary_epsilon + 1e-3
+
+
+def test_rem_s_noise_goes_down_under_attack():
+    method, work, net = rem_work()
+    noise = method._descend(work, net, torch.arange(40), "test")
+
+    def under_attack(levels):
+        random = np.random.default_rng(1)
+        return loss(net, method._attack(work, net, levels, work.labels, random), work.labels)
+
+    assert under_attack(work.pixels.float() + noise) < under_attack(work.pixels.float())
+
+
+def test_a_frozen_network_measures_and_learns_nothing():
+    trainer = Work(TRIED["em"], learnable(count=40), CPU, seed=0).trainer()
+    trainer.step(torch.rand(8, 8, 8, 3) * 255, torch.zeros(8, dtype=torch.int64), 0.1)
+    net = trainer.frozen()
+    assert not any(module.training for module in net.modules())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_training_clips_decays_and_has_momentum():
+    work = Work(TRIED["em"], learnable(count=40), CPU, seed=0)
+    trainer = work.trainer()
+    assert (trainer.clip, trainer.optimizer.defaults["momentum"]) == (5.0, 0.9)
+    assert trainer.optimizer.defaults["weight_decay"] == 5e-4
+    trainer.clip = 1e-3
+    trainer.step(torch.rand(8, 8, 8, 3) * 255, torch.zeros(8, dtype=torch.int64), 0.1)
+    norm = torch.stack([parameter.grad.norm() for parameter in trainer.net.parameters()]).norm()
+    assert norm <= 1.01e-3
+
+
+def test_noise_is_rounded_to_the_nearest_level():
+    work = Work(TRIED["em"], learnable(count=40), CPU, seed=0)
+    for value, level in ((2.6, 3), (-2.6, -3), (2.4, 2), (-0.4, 0)):
+        work.noise.fill_(value)
+        assert (work.levels() == level).all()
+
+
+@pytest.mark.parametrize("broken", [np.zeros((3, 2), np.int8), np.full((20, 8, 8, 3), 100, np.int8)])
+def test_a_result_of_another_form_is_made_again(broken):
+    images = photographs(count=20, shape=(8, 8, 3))
+    expected = TRIED["em"].perturb(images, seed=0, device="cpu")
+    np.save(TRIED["em"].checkpoint(images, 0, CPU).finished, broken)
+    assert np.array_equal(TRIED["em"].perturb(images, seed=0, device="cpu"), expected)
+
+
 def test_half_precision_resolves_far_less_than_a_level():
     steps = torch.linspace(-8, 8, 4001)
     assert (steps.half().float() - steps).abs().max() < 1 / 200

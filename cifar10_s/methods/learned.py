@@ -74,7 +74,9 @@ class Learned(Method):
         checkpoint = self.checkpoint(images, seed, engine)
         with checkpoint.held():
             made = checkpoint.result()
-            if made is None:
+            # A file of another form, or beyond the bound, was not made here.
+            rows = len(images.class_names) if self.classwise else len(images)
+            if made is None or made.shape != (rows, *images.pixels.shape[1:]) or np.abs(made).max() > self.epsilon:
                 made = self._make(images, seed, engine, checkpoint)
         return made
 
