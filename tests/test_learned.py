@@ -286,6 +286,16 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
     assert not marker.exists()
 
 
+def test_a_checkpoint_of_another_form_gets_a_line():
+    images = photographs(count=20, shape=(8, 8, 3))
+    checkpoint = TRIED["em"].checkpoint(images, 0, CPU)
+    with checkpoint.held():
+        checkpoint.save({"done": 1})
+    assert TRIED["em"].seconds_left(images, seed=0, device="cpu") > 0
+    with pytest.raises(BuildError, match="is of another form .*: remove it"):
+        TRIED["em"].perturb(images, seed=0, device="cpu")
+
+
 def test_a_save_that_fails_leaves_the_one_before():
     checkpoint = Checkpoint("x", {})
     with checkpoint.held():

@@ -47,8 +47,16 @@ class Records:
         """
         if not self.path.is_file():
             return []
-        lines = self.path.read_bytes().split(b"\n")[:-1]
+        *lines, last = self.path.read_bytes().split(b"\n")
+        lines += [last] if self._is_record(last) else []
         return [self._parse(number, line) for number, line in enumerate(lines, 1) if line]
+
+    def _is_record(self, line: bytes) -> bool:
+        """Tell whether a last line without an end is whole all the same, as editors leave it."""
+        try:
+            return bool(self._parse(0, line))
+        except SourceError:
+            return False
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:
         try:
@@ -70,7 +78,11 @@ class Records:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock("append")), self.path.open("a+b") as file:
             whole = _whole(file)
-            if whole < file.seek(0, os.SEEK_END):
+            file.seek(whole)
+            last = file.read()
+            if self._is_record(last):
+                file.write(b"\n")
+            elif last:
                 logger.warning("%s: the last line was cut short, as by a kill: it is removed", self.path)
                 file.truncate(whole)
             file.write(line.encode())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.checkpoint import Checkpoint
 from cifar10_s.engine import Engine
+from cifar10_s.errors import BuildError
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods.method import Bound, Method, add_noise
 from cifar10_s.methods.work import Work
@@ -87,7 +88,7 @@ class Learned(Method):
         if checkpoint.result() is not None:
             return 0.0
         saved = checkpoint.load(torch.device("cpu"))
-        passes = self.passes(len(images)) - (0 if saved is None else saved["passed"])
+        passes = self.passes(len(images)) - (0 if saved is None else int(saved.get("passed", 0)))
         return passes * Work(self, images, engine, seed).seconds_a_pass()
 
     def checkpoint(self, images: LabeledImages, seed: int, engine: Engine) -> Checkpoint:
@@ -100,8 +101,13 @@ class Learned(Method):
     def _make(self, images: LabeledImages, seed: int, engine: Engine, checkpoint: Checkpoint) -> NDArray[np.int8]:
         work = Work(self, images, engine, seed)
         saved = checkpoint.load(engine.device)
-        if saved is not None:
-            work.load_state_dict(saved)
+        try:
+            if saved is not None:
+                work.load_state_dict(saved)
+        except (LookupError, TypeError, RuntimeError) as error:
+            raise BuildError(
+                f"{checkpoint.unfinished}: is of another form ({error}): remove it to start again"
+            ) from None
         with work.bar, engine.deterministic():
             for reached in self.rounds(work):
                 work.done += 1
