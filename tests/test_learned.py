@@ -292,7 +292,7 @@ def test_a_checkpoint_of_another_form_gets_a_line():
     with checkpoint.held():
         checkpoint.save({"done": 1})
     assert TRIED["em"].seconds_left(images, seed=0, device="cpu") > 0
-    with pytest.raises(BuildError, match="is of another form .*: remove it"):
+    with pytest.raises(BuildError, match=r"is of another form .*: remove it"):
         TRIED["em"].perturb(images, seed=0, device="cpu")
 
 
