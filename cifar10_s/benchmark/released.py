@@ -1,6 +1,7 @@
 """Released: the configurations of a released folder or of a dataset on the Hub, each one array, decoded once."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:
 
 def _to_cache(path: Path, images: LabeledImages) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
+    beside = path.with_suffix(f".{os.getpid()}.part")  # several processes may decode at once
     with beside.open("wb") as file:
         np.savez(file, pixels=images.pixels, labels=images.labels)
     beside.replace(path)

@@ -119,6 +119,8 @@ class ErrorMinimizingClasswise(ErrorMinimizing):
     ----------
     share
         The share of the images, the same in all rounds, on which noise and training error are measured.
+    subset_batch
+        Images of a batch of these; after each, a class's noise is the mean of where its images' steps lead.
     """
 
     classwise: ClassVar[bool] = True
@@ -127,10 +129,11 @@ class ErrorMinimizingClasswise(ErrorMinimizing):
     steps: int = 1
     stop_error: float = 0.1
     share: float = 0.2
+    subset_batch: int = 512
 
     def _parts(self, work: Work) -> list[Any]:
         subset = work.random("subset").permutation(len(work.labels))[: self._measured(len(work.labels))]
-        return list(torch.split(torch.from_numpy(subset).to(work.engine.device), work.engine.chunk))
+        return list(torch.split(torch.from_numpy(subset).to(work.engine.device), self.subset_batch))
 
     def _measured(self, count: int) -> int:
         return max(1, round(self.share * count))
@@ -139,12 +142,12 @@ class ErrorMinimizingClasswise(ErrorMinimizing):
         return work.noise[work.labels[index]].float()
 
     def _perturb(self, work: Work, net: nn.Module, number: int) -> None:
-        total = torch.zeros_like(work.noise, dtype=torch.float32)
         for at, part in enumerate(self._parts(work)):
-            total.index_add_(0, work.labels[part], self._descend(work, net, part, "noise", str(number), str(at)))
-        counts = torch.bincount(work.labels[torch.cat(self._parts(work))], minlength=len(total)).view(-1, 1, 1, 1)
-        # A class without an image in the subset keeps what it has.
-        work.noise.copy_(torch.where(counts > 0, total / counts.clamp(min=1), work.noise))
+            labels, moved = work.labels[part], self._descend(work, net, part, "noise", str(number), str(at))
+            total = torch.zeros_like(work.noise, dtype=torch.float32).index_add_(0, labels, moved)
+            counts = torch.bincount(labels, minlength=len(total)).view(-1, 1, 1, 1)
+            # A class without an image in the batch keeps what it has.
+            work.noise.copy_(torch.where(counts > 0, total / counts.clamp(min=1), work.noise))
 
     def small(self) -> Self:
         """Give a recipe of a small network and longer steps."""

@@ -94,9 +94,8 @@ class Learned(Method):
     def checkpoint(self, images: LabeledImages, seed: int, engine: Engine) -> Checkpoint:
         """Give where the work is kept: named by all that decides its bits."""
         kind = f"{engine.device.type} {'bfloat16' if engine.bfloat16 else 'float32'}"
-        return Checkpoint(
-            self.name, {"method": self.settings(), "images": images.digest(), "seed": seed, "device": kind, "form": 1}
-        )
+        work = {"images": images.digest(), "classes": images.class_names, "seed": seed, "device": kind, "form": 1}
+        return Checkpoint(self.name, {"method": self.settings(), **work})
 
     def _make(self, images: LabeledImages, seed: int, engine: Engine, checkpoint: Checkpoint) -> NDArray[np.int8]:
         work = Work(self, images, engine, seed)

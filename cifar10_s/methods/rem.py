@@ -26,6 +26,8 @@ class RobustErrorMinimizing(Learned):
     ----------
     adversary_epsilon, adversary_step, adversary_steps
         ℓ∞ bound and step in levels, and the number of steps of the adversary, which starts at random.
+    random_start
+        Whether each descent of the noise starts at random within its bound, rather than where it was.
     samples
         Crops and flips over which each step of the noise is averaged (expectation over transformation).
     train_steps
@@ -41,6 +43,7 @@ class RobustErrorMinimizing(Learned):
     adversary_epsilon: float = 4.0
     adversary_step: float = 0.8
     adversary_steps: int = 10
+    random_start: bool = True
     samples: int = 5
     train_steps: int = 5000
     decay_every: int = 2000
@@ -85,8 +88,10 @@ class RobustErrorMinimizing(Learned):
                 total += self._gradient_under_attack(work, net, levels, labels, random)
             return total
 
-        pixels, noise = work.pixels[index].float(), work.noise[index].float()
-        return pgd(pixels, noise, gradient, epsilon=self.epsilon, step=self.step, steps=self.steps)
+        pixels = work.pixels[index].float()
+        uniform = torch.from_numpy(work.random("start", *names).random(tuple(pixels.shape), dtype=np.float32))
+        start = (2 * uniform.to(pixels.device) - 1) * self.epsilon if self.random_start else work.noise[index].float()
+        return pgd(pixels, start, gradient, epsilon=self.epsilon, step=self.step, steps=self.steps)
 
     def _gradient_under_attack(
         self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
