@@ -232,6 +232,11 @@ def test_a_surrogate_is_moved_where_the_recipe_says(name, expected):
         assert (after == expected(work.labels)).float().mean() > 0.9
 
 
+def test_a_target_that_is_the_own_class_is_refused():
+    with pytest.raises(UsageError, match=r"sep: with 5 classes, its target .* own class"):
+        TRIED["sep"].perturb(photographs(count=20, classes=5, shape=(8, 8, 3)), seed=0, device="cpu")
+
+
 def test_snapshots_are_of_different_moments_the_last_of_the_end():
     method = replace(TRIED["sep"], snapshots=3, epochs=6)
     work = Work(method, photographs(count=40, shape=(8, 8, 3)), CPU, seed=0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar10_s.augment import CropAndFlip
+from cifar10_s.errors import UsageError
 from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.work import Work
 from cifar10_s.pgd import pgd
@@ -44,6 +45,12 @@ class Surrogate(Learned):
 
     def rounds(self, work: Work) -> Iterator[str]:
         """See `Learned.rounds`: an epoch is a round, and then a block of images is one."""
+        classes = len(work.images.class_names)
+        if self.offset and self.offset % classes == 0:
+            raise UsageError(
+                f"{self.name}: with {classes} classes, its target (y + {self.offset}) mod {classes} is the image's own "
+                "class: take another method"
+            )
         trainer = work.trainer()
         kept = work.keep("snapshots", nn.ModuleList(work.network("network") for _ in range(self.snapshots)))
         for epoch in range(work.done, self.epochs):
