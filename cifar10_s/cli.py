@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -214,6 +215,15 @@ def _stop(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _not_lost(unraisable: Any) -> None:
+    """Send again the signal whose end Python drops because it arrived inside a finaliser (`__del__`)."""
+    error = unraisable.exc_value
+    if not isinstance(error, KeyboardInterrupt | SystemExit):
+        return sys.__unraisablehook__(unraisable)
+    number = error.code - 128 if isinstance(error, SystemExit) else signal.SIGINT
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+
 def _fail(*lines: str, status: int) -> int:
     for line in lines:
         typer.echo(f"cifar10-s: {' '.join(line.split())}", err=True)
@@ -222,4 +232,5 @@ def _fail(*lines: str, status: int) -> int:
 
 def main() -> None:
     """Run ``cifar10-s``."""
+    sys.unraisablehook = _not_lost
     sys.exit(run())

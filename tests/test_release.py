@@ -199,6 +199,28 @@ def test_a_signal_leaves_nothing(tmp_path, delay, number):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_inside_a_finaliser_is_not_lost(number):
+    """Python drops what is raised in `__del__`, such as that of a file lock; the command ends all the same."""
+    code = (
+        "import os, time\n"
+        "from cifar10_s import cli\n"
+        "class Lock:\n"
+        f"    def __del__(self): os.kill(os.getpid(), {number:d}); time.sleep(0.1)\n"
+        "def app(arguments): Lock(); time.sleep(30)\n"
+        "cli.app = app\n"
+        "cli.main()\n"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - begun < 25
+    assert "Exception ignored" not in done.stderr
+    if number == signal.SIGTERM:
+        assert (done.returncode, done.stderr.count("\n")) == (128 + number, 1)
+    else:
+        assert done.returncode in (130, -number)
+
+
 @pytest.mark.parametrize("moment", ["first rename", "second rename"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")])
 def test_a_swap_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatch, moment, error):
