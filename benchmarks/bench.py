@@ -23,7 +23,7 @@ from cifar10_s.builder import OnePixelShortcutBuilder
 from cifar10_s.codec import decode_all, encode_all
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, Learned
-from cifar10_s.parallel import cores
+from cifar10_s.parallel import cores, processor
 from cifar10_s.recipes import RECIPES
 from cifar10_s.sources import load_splits
 
@@ -155,13 +155,6 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     """Write a folder of Parquet to build from."""
     folder.mkdir()
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
-
-
-def processor() -> str:
-    """Name the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def save(rows: list[dict[str, Any]], data: str) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +12,8 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from cifar10_s.cache import ENVIRONMENT, cache_folder, write_whole
 from cifar10_s.errors import BuildError
-
-ENVIRONMENT = "CIFAR10_S_CACHE"
-
-
-def cache_folder() -> Path:
-    """Give the folder of the cache: ``$CIFAR10_S_CACHE``, else ``cifar10-s`` in the user's cache."""
-    given = os.environ.get(ENVIRONMENT)
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cifar10-s"
 
 
 class Checkpoint:
@@ -54,10 +44,13 @@ class Checkpoint:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.finished.with_suffix(".lock"), blocking=False):
-                yield
+            lock = FileLock(self.finished.with_suffix(".lock"), blocking=False).acquire()
         except Timeout:
             raise BuildError(f"{self.finished}: another process is at this work: wait for it, or stop it") from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        with lock:
+            yield
 
     def result(self) -> NDArray[np.int8] | None:
         """Give the finished work's array, if it is there and whole."""
@@ -85,7 +78,13 @@ class Checkpoint:
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Save a state in the place of the one before, which stays until this one is whole on the disk."""
+        """Save a state in the place of the one before, which stays until this one is whole on the disk.
+
+        Raises
+        ------
+        BuildError
+            Where the cache cannot be written; the state before stays.
+        """
         self._write(self.unfinished, lambda file: torch.save(dict(state), file))
 
     def finish(self, result: NDArray[np.int8]) -> None:
@@ -94,10 +93,14 @@ class Checkpoint:
         self.unfinished.unlink(missing_ok=True)
 
     def _write(self, target: Path, write: Callable[[IO[bytes]], None]) -> None:
-        """Write beside the target, then rename: one name, so that a killed write leaves one file to overwrite."""
-        beside = target.with_suffix(".part")
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
+        try:
+            write_whole(target, write)
+        except (OSError, RuntimeError) as error:  # torch has its own for a full disk
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: Exception) -> BuildError:
+        reason = " ".join(str(error).split())[:100]
+        return BuildError(
+            f"{self.folder}: the cache cannot be written ({reason}): free some space, or set {ENVIRONMENT} to another "
+            "folder"
+        )

@@ -217,10 +217,14 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 def _not_lost(unraisable: Any) -> None:
     """Send again the signal whose end Python drops because it arrived inside a finaliser (`__del__`)."""
-    error = unraisable.exc_value
-    if not isinstance(error, KeyboardInterrupt | SystemExit):
-        return sys.__unraisablehook__(unraisable)
-    number = error.code - 128 if isinstance(error, SystemExit) else signal.SIGINT
+    match unraisable.exc_value:
+        case KeyboardInterrupt():
+            number: int = signal.SIGINT
+        case SystemExit(code=int(status)) if status > 128:
+            number = status - 128
+        case _:
+            sys.__unraisablehook__(unraisable)
+            return
     threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 

@@ -1,9 +1,12 @@
-"""Threads over work that releases the interpreter's lock: decoding, encoding, summing."""
+"""The machine's cores, and threads over work that releases the interpreter's lock: decoding, encoding, summing."""
 
 import os
+import platform
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -18,6 +21,13 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Give the processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    names = re.search(r"^model name\s*: (.+)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    return names[1] if names else platform.processor() or platform.machine()
 
 
 def chunks(total: int, size: int) -> list[slice]:

@@ -2,12 +2,20 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
 def project(noise: Tensor, pixels: Tensor, epsilon: float) -> Tensor:
     """Give the nearest noise within ±epsilon levels that leaves pixels + noise within 0-255."""
     return (pixels + noise.clamp(-epsilon, epsilon)).clamp(0, 255) - pixels
+
+
+def uniform_noise(pixels: Tensor, epsilon: float, random: np.random.Generator) -> Tensor:
+    """Draw noise uniform within ±epsilon levels, float32, of the pixels' shape and on their device."""
+    uniform = torch.from_numpy(random.random(tuple(pixels.shape), dtype=np.float32)).to(pixels.device)
+    return (2 * uniform - 1) * epsilon
 
 
 def pgd(

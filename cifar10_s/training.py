@@ -18,6 +18,11 @@ OPTIMIZERS: dict[str, Callable[[Iterable[nn.Parameter], float, float, bool], tor
 }
 
 
+def multistep(learning_rate: float, done: float, milestones: Iterable[float]) -> float:
+    """Give the learning rate after a share of the training: divided by ten at each of the milestones."""
+    return learning_rate * 0.1 ** sum(done >= milestone for milestone in milestones)
+
+
 class Trainer:
     """A network and its optimiser; its state can be saved between any two steps.
 

@@ -308,7 +308,7 @@ def test_a_release_is_decoded_once(release, monkeypatch):
 
 
 def test_a_broken_cache_is_not_believed(release):
-    from cifar10_s.checkpoint import cache_folder
+    from cifar10_s.cache import cache_folder
 
     released = Released(release.folder)
     first = released.train("ops")

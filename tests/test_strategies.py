@@ -494,7 +494,7 @@ def test_projection_takes_the_span_out():
 
 
 def test_projection_learns_as_torch_s_own_sgd():
-    images, settings_ = linear_noise(100), OrthogonalProjection(epochs=3, batch=32, milestones=(0.5,))
+    images, settings_ = linear_noise(100), OrthogonalProjection(epochs=3, batch=32, milestones=(1 / 3,))
     random = chance(5)
     layer = torch.nn.Linear(192, 4, bias=False)
     layer.weight.data = torch.from_numpy(random.uniform(-1 / 192**0.5, 1 / 192**0.5, (4, 192)).astype(np.float32))

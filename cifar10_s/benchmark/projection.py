@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cifar10_s.benchmark.defences import changed
 from cifar10_s.images import LabeledImages, to_uint8
 from cifar10_s.parallel import chunks
+from cifar10_s.training import multistep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class OrthogonalProjection:
         edge = 1 / math.sqrt(flat.shape[1])
         weights = torch.from_numpy(random.uniform(-edge, edge, (classes, flat.shape[1])).astype(np.float32))
         for epoch in range(self.epochs):
-            rate = self.learning_rate * 0.1 ** sum(epoch >= int(share * self.epochs) for share in self.milestones)
+            rate = multistep(self.learning_rate, epoch / self.epochs, self.milestones)
             order = random.permutation(len(images))
             for part in chunks(len(images), self.batch):
                 seen = torch.from_numpy(flat[order[part]]).float() / 255

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cifar10_s.training import multistep
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -42,7 +44,7 @@ class Protocol:
     def learning_rate_at(self, done: float) -> float:
         """Give the learning rate after a share of all steps, 0 to 1."""
         if self.schedule == "multistep":
-            return self.learning_rate * 0.1 ** sum(done >= milestone for milestone in self.milestones)
+            return multistep(self.learning_rate, done, self.milestones)
         if done < self.warmup:
             return self.learning_rate * done / self.warmup
         return float(self.learning_rate * (1 + np.cos(np.pi * (done - self.warmup) / (1 - self.warmup))) / 2)

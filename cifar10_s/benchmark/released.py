@@ -1,15 +1,16 @@
 """Released: the configurations of a released folder or of a dataset on the Hub, each one array, decoded once."""
 
 import json
-import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from filelock import FileLock
 
-from cifar10_s.checkpoint import cache_folder
+from cifar10_s.cache import cache_folder, write_whole
 from cifar10_s.errors import SourceError, unknown
 from cifar10_s.images import LabeledImages
 
@@ -36,6 +37,8 @@ class Released:
         try:
             self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
             self.title, self.configurations = self.manifest["source"]["title"], self.manifest["configurations"]
+            self.class_names = tuple(self.manifest["classes"])
+            self.shape = tuple(self.manifest["shape"])
             test = self.manifest["splits"].get("test")
             self._test_digest = None if test is None else str(test["pixels_sha256"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -109,7 +112,7 @@ class Released:
         SourceError
             Where the images are not those of the manifest.
         """
-        names, cached = tuple(self.manifest["classes"]), cache_folder() / "images" / f"{digest}.npz"
+        names, cached = self.class_names, cache_folder() / "images" / f"{digest}.npz"
         images = _from_cache(cached, names)
         if images is None or images.digest() != digest:
             images = self._decode(split, names)
@@ -129,7 +132,7 @@ class Released:
         files = sorted((self.folder / "data").glob(f"{split}-*.parquet"))
         if not files:
             raise SourceError(f"{self.name}: holds no data/{split}-*.parquet, of which its manifest speaks")
-        return StoredSplit(files, tuple(self.manifest["shape"]), names).load()
+        return StoredSplit(files, self.shape, names).load()
 
 
 def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:
@@ -141,11 +144,11 @@ def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:
 
 
 def _to_cache(path: Path, images: LabeledImages) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.part")  # several processes may decode at once
-    with beside.open("wb") as file:
-        np.savez(file, pixels=images.pixels, labels=images.labels)
-    beside.replace(path)
+    """Keep images for the next time, unless there is no room for them or another process is doing it."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), blocking=False):
+            write_whole(path, lambda file: np.savez(file, pixels=images.pixels, labels=images.labels))
 
 
 def _from_hub(name: str, patterns: list[str]) -> Path:

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cifar10_s.benchmark.adversary import Adversary
+from cifar10_s.adversary import Adversary
 from cifar10_s.benchmark.augmentations import CutMix, Cutout, Mixup, RandAugment, UEraser
 from cifar10_s.benchmark.defences import BitDepth, GaussianBlur, Grayscale, Jpeg, Median
 from cifar10_s.benchmark.dilution import Dilution

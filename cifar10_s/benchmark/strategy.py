@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cifar10_s.benchmark.adversary import Adversary
+from cifar10_s.adversary import Adversary
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
 

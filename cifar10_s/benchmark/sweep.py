@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -23,7 +23,7 @@ from cifar10_s.engine import Engine
 from cifar10_s.errors import UsageError, unknown
 from cifar10_s.moments import resolve_device
 from cifar10_s.nets import NETWORKS
-from cifar10_s.parallel import cores, progress_bar
+from cifar10_s.parallel import cores, processor, progress_bar
 
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
@@ -197,7 +197,7 @@ def environment(engine: Engine) -> dict[str, Any]:
     """Give what a result may depend on besides its settings."""
     on_gpu = engine.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(engine.device) if on_gpu else _processor(),
+        "device": torch.cuda.get_device_name(engine.device) if on_gpu else processor(),
         "cores": cores(),
         "precision": "bfloat16" if engine.bfloat16 else "float32",
         "torch": str(torch.__version__),
@@ -213,14 +213,3 @@ def _kornia_version() -> str | None:
         return version("kornia")
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    return next(_model_names(), platform.machine())
-
-
-def _model_names() -> Iterator[str]:
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            yield line.split(": ")[1]

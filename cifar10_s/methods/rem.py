@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cifar10_s.adversary import Adversary
 from cifar10_s.augment import CropAndFlip
 from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.work import Work
-from cifar10_s.pgd import pgd
+from cifar10_s.pgd import pgd, uniform_noise
 from cifar10_s.training import Trainer
 
 # Training steps a round.
@@ -89,8 +90,9 @@ class RobustErrorMinimizing(Learned):
             return total
 
         pixels = work.pixels[index].float()
-        uniform = torch.from_numpy(work.random("start", *names).random(tuple(pixels.shape), dtype=np.float32))
-        start = (2 * uniform.to(pixels.device) - 1) * self.epsilon if self.random_start else work.noise[index].float()
+        start = work.noise[index].float()
+        if self.random_start:
+            start = uniform_noise(pixels, self.epsilon, work.random("start", *names))
         return pgd(pixels, start, gradient, epsilon=self.epsilon, step=self.step, steps=self.steps)
 
     def _gradient_under_attack(
@@ -111,16 +113,9 @@ class RobustErrorMinimizing(Learned):
         self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
     ) -> Tensor:
         """Give images attacked within the adversary's bound, from a random start."""
-        uniform = torch.from_numpy(random.random(levels.shape, dtype=np.float32)).to(work.engine.device)
-
-        def gradient(attacked: Tensor) -> Tensor:
-            work.count(len(attacked))
-            return -work.engine.input_gradient(net, attacked, labels)
-
-        return levels + pgd(
-            levels, (2 * uniform - 1) * self.adversary_epsilon, gradient,
-            epsilon=self.adversary_epsilon, step=self.adversary_step, steps=self.adversary_steps,
-        )  # fmt: skip
+        adversary = Adversary(epsilon=self.adversary_epsilon, step=self.adversary_step, steps=self.adversary_steps)
+        work.count(len(levels) * adversary.steps)
+        return adversary.attack(work.engine, net, levels, labels, adversary.random_start(levels, random))
 
     def passes(self, count: int) -> int:
         """See `Learned.passes`."""

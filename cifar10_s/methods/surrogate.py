@@ -13,7 +13,7 @@ from cifar10_s.errors import UsageError
 from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.work import Work
 from cifar10_s.pgd import pgd
-from cifar10_s.training import Trainer
+from cifar10_s.training import Trainer, multistep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Surrogate(Learned):
         """Train for an epoch; gives the training error."""
         size = min(self.batch, len(work.labels))
         batches = len(work.labels) // size
-        rate = self.learning_rate * 0.1 ** sum(epoch >= share * self.epochs for share in self.milestones)
+        rate = multistep(self.learning_rate, epoch / self.epochs, self.milestones)
         wrong = torch.zeros((), device=work.engine.device)
         for number, index in enumerate(islice(work.batches(epoch * batches), batches)):
             levels = work.crop_and_flip(work.pixels[index], str(epoch), str(number))

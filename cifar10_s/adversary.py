@@ -1,18 +1,17 @@
-"""Adversary: what attacks the batches of adversarial training, and test images to measure robustness."""
+"""Adversary: what attacks training batches, and test images to measure robustness (Madry et al., ICLR 2018)."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from cifar10_s.engine import Engine
-from cifar10_s.pgd import pgd
+from cifar10_s.pgd import pgd, uniform_noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """Adversarial training (Madry et al., ICLR 2018): the network learns from attacked images.
+    """Climbs a network's loss within an ℓ∞ ball around the images.
 
     Attributes
     ----------
@@ -33,5 +32,4 @@ class Adversary:
 
     def random_start(self, levels: Tensor, random: np.random.Generator) -> Tensor:
         """Draw uniform noise within the bound."""
-        uniform = torch.from_numpy(random.random(tuple(levels.shape), dtype=np.float32)).to(levels.device)
-        return (2 * uniform - 1) * self.epsilon
+        return uniform_noise(levels, self.epsilon, random)
