@@ -1,7 +1,7 @@
 """Records as the benchmark writes them, without the benchmark."""
 
 from cifar10_s.benchmark.protocols import PROTOCOLS
-from cifar10_s.benchmark.records import run_id
+from cifar10_s.records import run_id
 
 SOURCE = "CIFAR-10"
 # As the published tables have it, by our shorter protocol.

@@ -19,11 +19,11 @@ from test_learned import learnable
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Adversary, Protocol, Released, bench
 from cifar10_s.benchmark.analysis import shuffle_perturbations
-from cifar10_s.benchmark.records import FIELDS, Records, run_id
 from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
 from cifar10_s.engine import Engine
-from cifar10_s.errors import SourceError, UsageError
+from cifar10_s.errors import BuildError, SourceError, UsageError
 from cifar10_s.nets import SmallNet
+from cifar10_s.records import FIELDS, Records, run_id
 from cifar10_s.search import search
 
 CPU = Engine.on("cpu")
@@ -48,6 +48,16 @@ def test_the_paper_s_protocol():
     assert protocol.settings().items() >= {**numbers, "network": "resnet-18", "optimizer": "sgd"}.items()
     rates = [protocol.learning_rate_at(done) for done in (0, 0.499, 0.5, 0.749, 0.75, 0.999)]
     assert np.allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_networks_with_numbers_of_their_own():
+    """Published: 64 images a step for WRN-28-10; AdamW, 5e-4, decay 3e-2 for the compact transformers."""
+    protocol = PROTOCOLS["paper-v1"]
+    assert protocol.of("resnet-18") == protocol
+    assert protocol.of("wrn-28-10") == replace(protocol, batch=64)
+    for network in ("cct-7-3x1", "cvt-7-4"):
+        own = replace(protocol, optimizer="adamw", learning_rate=5e-4, weight_decay=3e-2)
+        assert protocol.of(network) == own
 
 
 @pytest.mark.parametrize("name", ["quick-v1", "cpu-v1"])
@@ -279,6 +289,28 @@ def test_a_failed_run_is_recorded_and_the_grid_goes_on(release, tmp_path, monkey
     )
     assert [r["status"] for r in done] == ["failed", "failed"]
     assert "no numbers" in done[0]["results"]["reason"]
+
+
+@pytest.mark.parametrize("records", ["", "folder", "file/bench.jsonl"])
+def test_a_place_for_no_record_is_refused_before_a_run(release, tmp_path, short, monkeypatch, records):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="records cannot be written there"):
+        bench(release.folder, records, configurations=["ops"], protocol="short-v1", device="cpu")
+
+
+def test_a_run_that_does_not_fit_is_not_recorded_and_the_grid_goes_on(release, tmp_path, short, monkeypatch):
+    def too_large(run, engine):
+        if run.seed == 0:
+            raise torch.OutOfMemoryError
+        return train(run, engine)
+
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", too_large)
+    records = tmp_path / "bench.jsonl"
+    with pytest.raises(BuildError, match=r"1 of 2 runs did not fit .* \(small on ops, standard"):
+        bench(release.folder, records, configurations=["ops"], seeds=2, protocol="short-v1", device="cpu")
+    assert [record["settings"]["seed"] for record in Records(records).read()] == [1]
 
 
 @pytest.mark.parametrize(

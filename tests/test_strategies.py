@@ -25,11 +25,11 @@ from cifar10_s.benchmark.dilution import Dilution
 from cifar10_s.benchmark.operations import OPERATIONS, Limits, operate
 from cifar10_s.benchmark.projection import OrthogonalProjection
 from cifar10_s.benchmark.protocols import Protocol
-from cifar10_s.benchmark.records import run_id
 from cifar10_s.benchmark.strategies import find
 from cifar10_s.benchmark.train import Run, train
 from cifar10_s.engine import Engine
 from cifar10_s.errors import UsageError
+from cifar10_s.records import run_id
 
 ROOT = Path(__file__).resolve().parents[1]
 AUGMENTED = [name for name, strategy in STRATEGIES.items() if strategy.augment is not None]

@@ -1,6 +1,6 @@
 """Protocols: how a network is trained, every number pinned and recorded; another number is another version."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Protocol:
             return self.learning_rate * done / self.warmup
         return float(self.learning_rate * (1 + np.cos(np.pi * (done - self.warmup) / (1 - self.warmup))) / 2)
 
+    def of(self, network: str) -> "Protocol":
+        """Give the protocol as it is for a network: some have numbers of their own (see `OWN`)."""
+        return replace(self, **OWN.get((self.name, network), {}))
+
     def settings(self) -> dict[str, Any]:
         """Give every number, for the record."""
         return {**asdict(self), "milestones": list(self.milestones)}
@@ -62,4 +66,13 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(name="quick-v1", network="resnet-18", epochs=30, warmup=0.3),
         Protocol(name="cpu-v1", network="small", epochs=10, warmup=0.3),
     )
+}
+
+_TRANSFORMER = {"optimizer": "adamw", "learning_rate": 5e-4, "weight_decay": 3e-2}
+
+# What a protocol's networks have of their own, by protocol and network (the paper's section on training).
+OWN: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper-v1", "wrn-28-10"): {"batch": 64},
+    ("paper-v1", "cct-7-3x1"): _TRANSFORMER,
+    ("paper-v1", "cvt-7-4"): _TRANSFORMER,
 }

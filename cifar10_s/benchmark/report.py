@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar10_s.benchmark.measured import Measured, Record, groups
-from cifar10_s.benchmark.records import Records
 from cifar10_s.benchmark.tables import NAMES, cells, layout, render
 from cifar10_s.errors import SourceError, unknown
+from cifar10_s.records import Records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -15,15 +16,15 @@ import torch
 
 from cifar10_s.benchmark.analysis import CLEAN, evaluations
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
-from cifar10_s.benchmark.records import Records, run_id
 from cifar10_s.benchmark.released import Released
 from cifar10_s.benchmark.strategies import Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
 from cifar10_s.engine import Engine
-from cifar10_s.errors import UsageError, unknown
+from cifar10_s.errors import BuildError, UsageError, unknown
 from cifar10_s.moments import resolve_device
 from cifar10_s.nets import NETWORKS
 from cifar10_s.parallel import cores, processor, progress_bar
+from cifar10_s.records import Records, run_id
 
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
@@ -97,9 +98,12 @@ def bench(
         For an unknown name, or a strategy that cannot be done to these images.
     SourceError
         Where the release or the records cannot be read.
+    BuildError
+        Where runs did not fit into the device's memory; the others are recorded.
     """
     released, kept, device = Released(dataset), Records(records), resolve_device(device)
-    chosen = protocol or ("cpu-v1" if device == "cpu" else "quick-v1")
+    engine = Engine.on(device)
+    chosen = protocol or ("cpu-v1" if engine.device.type == "cpu" else "quick-v1")
     if chosen not in PROTOCOLS:
         raise unknown("protocol", chosen, PROTOCOLS)
     if seeds < 1:
@@ -108,12 +112,13 @@ def bench(
     if net not in NETWORKS:
         raise unknown("network", net, NETWORKS)
     cells = [
-        Cell(configuration, strategy, PROTOCOLS[chosen], net, seed)
+        Cell(configuration, strategy, PROTOCOLS[chosen].of(net), net, seed)
         for seed, strategy, configuration in product(
             range(seeds), _find_all(strategies, released), released.select(configurations)
         )
     ]
-    _run_all(cells, released, kept, Engine.on(device))
+    kept.check_writable()
+    _run_all(cells, released, kept, engine)
     wanted = {run_id(cell.settings(released)) for cell in cells}
     return [record for record in kept.read() if record["id"] in wanted]
 
@@ -131,7 +136,14 @@ def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
 
 
 def _run_all(cells: list[Cell], released: Released, records: Records, engine: Engine) -> None:
-    """Run what is not done, and record it."""
+    """Run what is not done, and record it.
+
+    Raises
+    ------
+    BuildError
+        At the end, where runs did not fit into the device's memory; they are not recorded.
+    """
+    too_large = []
     left = {run_id(cell.settings(released)): cell for cell in cells}
     left = {identity: cell for identity, cell in left.items() if identity not in records.done()}
     with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
@@ -140,9 +152,17 @@ def _run_all(cells: list[Cell], released: Released, records: Records, engine: En
                 # Another process may have ended it since the grid began.
                 if mine and identity not in records.done():
                     bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
-                    records.append(_run(identity, cell, released, engine, bar))
+                    try:
+                        records.append(_run(identity, cell, released, engine, bar))
+                    except torch.OutOfMemoryError:
+                        too_large.append(f"{cell.network} on {cell.configuration}, {cell.strategy.name}")
                 else:
                     bar.update(cell.protocol.epochs)
+    if too_large:
+        raise BuildError(
+            f"{len(too_large)} of {len(left)} runs did not fit into the memory of {engine.device} and are not recorded "
+            f"({too_large[0]}, …): take a smaller network or another device"
+        )
 
 
 def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any) -> dict[str, Any]:
@@ -150,23 +170,25 @@ def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any
     run = Run(
         released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
         clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
-        evaluations=evaluations(released, cell.configuration) if cell.strategy.name == PLAIN else {},
+        evaluations=partial(evaluations, released, cell.configuration) if cell.strategy.name == PLAIN else dict,
     )  # fmt: skip
-    start, epochs, status, reason = time.perf_counter(), [], "done", {}
+    epochs: list[dict[str, Any]] = []
+    times, status, reason = [time.perf_counter()], "done", {}
     try:
         with engine.deterministic():
             for epoch in train(run, engine):
                 epochs.append(epoch)
+                times.append(time.perf_counter())
                 bar.update()
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
         bar.update(cell.protocol.epochs - len(epochs))
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - times[0]
     return {
         "id": identity,
         "settings": cell.settings(released),
         "status": status,
-        "results": {**reason, **_results(epochs), **_speed(run, seconds, len(epochs))},
+        "results": {**reason, **_results(epochs), "seconds": round(seconds, 2), **_speed(run, times)},
         "environment": environment(engine),
     }
 
@@ -189,8 +211,12 @@ def _results(epochs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _speed(run: Run, seconds: float, epochs: int) -> dict[str, float]:
-    return {"seconds": round(seconds, 2), "images_per_second": round(epochs * len(run.train) / seconds, 1)}
+def _speed(run: Run, times: list[float]) -> dict[str, float]:
+    """Give the speed of the epochs but the last, which holds what is measured at the end, unless it is the only one."""
+    counted = times[:-1] if len(times) > 2 else times
+    if len(counted) < 2:
+        return {}
+    return {"images_per_second": round((len(counted) - 1) * len(run.train) / (counted[-1] - counted[0]), 1)}
 
 
 def environment(engine: Engine) -> dict[str, Any]:

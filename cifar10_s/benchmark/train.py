@@ -1,8 +1,8 @@
 """Train: one network on one configuration by one strategy, measured on clean test images after each epoch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -40,7 +40,7 @@ class Run:
     clean
         The clean training images in the same order, where the strategy needs them.
     evaluations
-        Other images, by name, on which the network is measured at the end.
+        Gives other images, by name, on which the network is measured at the end.
     """
 
     train: LabeledImages
@@ -50,7 +50,7 @@ class Run:
     network: str
     seed: int
     clean: LabeledImages | None = None
-    evaluations: Mapping[str, LabeledImages] = field(default_factory=dict)
+    evaluations: Callable[[], Mapping[str, LabeledImages]] = dict
 
     def random(self, *names: str) -> np.random.Generator:
         """Give the generator of these names."""
@@ -129,9 +129,10 @@ def _at_the_end(run: Run, engine: Engine, trainer: Trainer, test_set: tuple[Tens
     net, results = trainer.frozen(), dict[str, Any]()
     if run.strategy.adversary is not None:
         results["robust_accuracy"] = accuracy(engine, net, *test_set, TEST_ATTACK)
-    if run.evaluations:
+    evaluations = run.evaluations()
+    if evaluations:
         results["evaluations"] = {
-            name: accuracy(engine, net, *_on_device(images, engine)) for name, images in run.evaluations.items()
+            name: accuracy(engine, net, *_on_device(images, engine)) for name, images in evaluations.items()
         }
     return results
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar10_s.errors import SourceError
+from cifar10_s.errors import SourceError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,21 @@ class Records:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._locks = self.path.with_suffix(".locks")
+
+    def check_writable(self) -> None:
+        """Refuse a place where no record could be written, before hours are spent on one.
+
+        Raises
+        ------
+        UsageError
+            Where the path is a folder, or is not to be written.
+        """
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if self.path.is_dir() or not os.access(there, os.W_OK) or (there != self.path and not there.is_dir()):
+            raise UsageError(
+                f"{self.path}: records cannot be written there: expected the name of a file in a folder that can be "
+                "written to"
+            )
 
     def read(self) -> list[dict[str, Any]]:
         """Give all records; a last line that a killed process left unfinished is none.
@@ -99,8 +113,9 @@ class Records:
             yield False
 
     def _lock(self, name: str) -> Path:
-        self._locks.mkdir(parents=True, exist_ok=True)
-        return self._locks / f"{name}.lock"
+        locks = self.path.with_suffix(".locks")
+        locks.mkdir(parents=True, exist_ok=True)
+        return locks / f"{name}.lock"
 
 
 def _whole(file: Any) -> int:
