@@ -35,6 +35,9 @@ def bench_command(
     network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
+    allow_unverified: Annotated[
+        bool, typer.Option("--allow-unverified", help="Measure on a folder without verifying it first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train networks on configurations and measure them on the clean test images; a grid of all that is named.
@@ -54,6 +57,7 @@ def bench_command(
         network=network,
         seeds=seeds,
         device=device,
+        allow_unverified=allow_unverified,
     )
     for record in done:
         if as_json:

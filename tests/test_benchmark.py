@@ -21,7 +21,7 @@ from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Adversary, Protocol, Rele
 from cifar10_s.benchmark.analysis import shuffle_perturbations
 from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
 from cifar10_s.engine import Engine
-from cifar10_s.errors import BuildError, SourceError, UsageError
+from cifar10_s.errors import BuildError, SourceError, UsageError, VerificationError
 from cifar10_s.nets import SmallNet
 from cifar10_s.records import FIELDS, Records, run_id
 from cifar10_s.search import search
@@ -357,6 +357,19 @@ def test_images_that_are_not_the_manifest_s_are_refused(release, tmp_path):
     shutil.copy(*[folder / f"data/{name}/train-00000-of-00001.parquet" for name in ("clean", "ops")])
     with pytest.raises(SourceError, match=r"ops/train are not those of its manifest"):
         Released(folder).train("ops")
+
+
+def test_a_folder_that_does_not_verify_is_refused_unless_told(release, tmp_path, short):
+    folder, records = tmp_path / "digits", tmp_path / "bench.jsonl"
+    shutil.copytree(release.folder, folder)
+    (folder / "figures" / "ops.png").write_bytes(b"another picture")
+    options = {"configurations": ["ops"], "protocol": "short-v1", "device": "cpu"}
+    with pytest.raises(VerificationError, match=r"figures/ops.png[\s\S]*--allow-unverified"):
+        bench(folder, records, **options)
+    assert not records.exists()
+    assert len(bench(folder, records, allow_unverified=True, **options)) == 1
+    # What is recorded is read without a look at the images.
+    assert len(bench(folder, records, **options)) == 1
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"source": {"title": "x"}}'])

@@ -297,7 +297,9 @@ def test_records_of_two_networks_ask_for_one(release, tmp_path):
     ],
 )
 def test_a_broken_manifest_or_recipe_gets_a_line(release, tmp_path, change):
-    with pytest.raises(SourceError, match=r"^[^\n]*(not as `cifar10-s build` writes them|cannot be read)[^\n]*$"):
+    with pytest.raises(
+        SourceError, match=r"^[^\n]*(not as `cifar10-s build` writes them|cannot be read|is no release)[^\n]*$"
+    ):
         render(copied(release, tmp_path / "broken", change))
 
 

@@ -47,6 +47,19 @@ class Released:
                 "`cifar10-s build` wrote, or the name of such a dataset on the Hub"
             ) from None
 
+    def verify(self) -> None:
+        """Check a whole folder; of what the Hub gives, only the images that are read are checked, by their digests.
+
+        Raises
+        ------
+        VerificationError
+            Naming every file that fails, and how.
+        """
+        from cifar10_s.verification import verify
+
+        if Path(self.name).is_dir():
+            verify(self.name)
+
     def select(self, names: Iterable[str] | None) -> list[str]:
         """Look up configurations; None means all.
 

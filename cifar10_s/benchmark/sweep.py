@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,7 @@ from cifar10_s.benchmark.released import Released
 from cifar10_s.benchmark.strategies import Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
 from cifar10_s.engine import Engine
-from cifar10_s.errors import BuildError, UsageError, unknown
+from cifar10_s.errors import BuildError, UsageError, VerificationError, unknown
 from cifar10_s.moments import resolve_device
 from cifar10_s.nets import NETWORKS
 from cifar10_s.parallel import cores, processor, progress_bar
@@ -67,6 +67,7 @@ def bench(
     network: str | None = None,
     seeds: int = 1,
     device: str = "auto",
+    allow_unverified: bool = False,
 ) -> list[dict[str, Any]]:
     """Run a grid and record each run as it ends; gives the records of the grid, those that were there included.
 
@@ -91,6 +92,8 @@ def bench(
         How many: 0 to seeds - 1.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+    allow_unverified
+        Measure on a folder that is not verified first.
 
     Raises
     ------
@@ -98,6 +101,8 @@ def bench(
         For an unknown name, or a strategy that cannot be done to these images.
     SourceError
         Where the release or the records cannot be read.
+    VerificationError
+        Where a folder does not verify; it is checked before the first run.
     BuildError
         Where runs did not fit into the device's memory; the others are recorded.
     """
@@ -118,9 +123,21 @@ def bench(
         )
     ]
     kept.check_writable()
-    _run_all(cells, released, kept, engine)
-    wanted = {run_id(cell.settings(released)) for cell in cells}
+    wanted = {run_id(cell.settings(released)): cell for cell in cells}
+    done = kept.done()
+    left = {identity: cell for identity, cell in wanted.items() if identity not in done}
+    if left and not allow_unverified:
+        _verify(released)
+    _run_all(left, released, kept, engine)
     return [record for record in kept.read() if record["id"] in wanted]
+
+
+def _verify(released: Released) -> None:
+    try:
+        released.verify()
+    except VerificationError as error:
+        way_out = "build it again, or measure on it all the same with --allow-unverified"
+        raise VerificationError([*error.failures, f"{released.name}: does not verify: {way_out}"]) from None
 
 
 def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
@@ -135,8 +152,8 @@ def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
     return strategies
 
 
-def _run_all(cells: list[Cell], released: Released, records: Records, engine: Engine) -> None:
-    """Run what is not done, and record it.
+def _run_all(cells: Mapping[str, Cell], released: Released, records: Records, engine: Engine) -> None:
+    """Run cells, given by the ids of their runs, and record them.
 
     Raises
     ------
@@ -144,10 +161,8 @@ def _run_all(cells: list[Cell], released: Released, records: Records, engine: En
         At the end, where runs did not fit into the device's memory; they are not recorded.
     """
     too_large = []
-    left = {run_id(cell.settings(released)): cell for cell in cells}
-    left = {identity: cell for identity, cell in left.items() if identity not in records.done()}
-    with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
-        for identity, cell in left.items():
+    with progress_bar("bench", sum(cell.protocol.epochs for cell in cells.values()), unit="epoch") as bar:
+        for identity, cell in cells.items():
             with records.claimed(identity) as mine:
                 # Another process may have ended it since the grid began.
                 if mine and identity not in records.done():
@@ -160,8 +175,8 @@ def _run_all(cells: list[Cell], released: Released, records: Records, engine: En
                     bar.update(cell.protocol.epochs)
     if too_large:
         raise BuildError(
-            f"{len(too_large)} of {len(left)} runs did not fit into the memory of {engine.device} and are not recorded "
-            f"({too_large[0]}, …): take a smaller network or another device"
+            f"{len(too_large)} of {len(cells)} runs did not fit into the memory of {engine.device} and are not "
+            f"recorded ({too_large[0]}, …): take a smaller network or another device"
         )
 
 
