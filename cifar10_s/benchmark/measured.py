@@ -206,12 +206,16 @@ def _refuse_two_pixels(records: list[Record]) -> None:
 
 
 def _refuse_two_settings(records: list[Record]) -> None:
-    """Refuse runs by one name whose numbers differ: their mean would be of neither."""
+    """Refuse runs by one name whose numbers differ: their mean would be of neither.
+
+    A protocol may have other numbers for another network (`protocols.OWN`).
+    """
     for what in ("protocol", "strategy"):
-        first: dict[str, Record] = {}
+        first: dict[tuple[str, str], Record] = {}
         for record in records:
             settings = record["settings"][what]
-            other = first.setdefault(settings["name"], record)
+            network = record["settings"]["network"] if what == "protocol" else ""
+            other = first.setdefault((settings["name"], network), record)
             if other["settings"][what] != settings:
                 raise UsageError(
                     f"{what} {settings['name']!r}: runs {other['id']} and {record['id']} have different settings under "

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar10_s.benchmark.measured import Measured, Record, groups
-from cifar10_s.benchmark.tables import NAMES, cells, layout, render
+from cifar10_s.benchmark.sheet import Sheet
+from cifar10_s.benchmark.tables import NAMES, cells, layout, render, sheet
 from cifar10_s.errors import SourceError, unknown
 from cifar10_s.records import Records
 
@@ -78,6 +79,35 @@ class Report:
             chosen = left
         return cls(records=records, groups=tuple(chosen), network=network, measure=measure, pixels=pixels or {})
 
+    def on(self, pixels: Mapping[str, str], test: str | None) -> "Report":
+        """Keep what was measured on the images of one release, whatever these were called then.
+
+        Parameters
+        ----------
+        pixels
+            The pixel digest of each of its configurations.
+        test
+            The pixel digest of its test images, if it has any.
+        """
+        kept = tuple(
+            record
+            for record in self.records
+            if pixels.get(record["settings"]["configuration"]) == record["settings"]["pixels_sha256"]
+            and record["settings"]["test_sha256"] == test
+        )
+        return replace(self, records=kept, groups=tuple(groups(kept)))
+
+    def measured(self, protocol: str, source: str) -> Measured:
+        """Give the records of one of the groups."""
+        return Measured(self.records, protocol=protocol, source=source, pixels=self.pixels)
+
+    def sheets(self, measured: Measured) -> Iterator[Sheet]:
+        """Lay out each table in which something was measured, be it a failure."""
+        for table in (layout(name, measured) for name in NAMES):
+            found = cells(table, measured, network=self.network, measure=self.measure)
+            if any(cell.values or cell.failed for cell in found.values()):
+                yield sheet(table, measured, network=self.network, measure=self.measure)
+
     def tables(self, names: Iterable[str] = (ALL,), *, format: str = "markdown") -> list[str]:  # noqa: A002 (as above)
         """Write tables; see `tables.render` for names, formats and errors.
 
@@ -113,8 +143,7 @@ class Report:
 
         drawn: dict[str, bytes] = {}
         for protocol, source in self.groups:
-            measured = Measured(self.records, protocol=protocol, source=source, pixels=self.pixels)
-            for name, figure in self.figures(measured):
+            for name, figure in self.figures(self.measured(protocol, source)):
                 drawn[_free("-".join(map(_slug, (protocol, source, name))), drawn)] = png(figure)
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"{name}.png" for name in drawn]

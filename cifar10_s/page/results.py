@@ -1,14 +1,13 @@
 """Results: tables and plots of what was measured on the images of one release."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cifar10_s.benchmark import Released, Report
 from cifar10_s.benchmark.drawing import svg
-from cifar10_s.benchmark.measured import Measured, Record, groups
+from cifar10_s.benchmark.measured import Record
 from cifar10_s.benchmark.sheet import Sheet
-from cifar10_s.benchmark.tables import NAMES, cells, layout, sheet
 from cifar10_s.errors import SourceError
 from cifar10_s.page.galleries import address
 
@@ -56,17 +55,16 @@ def results(
     if not files:
         return Results((), 0, 0)
     every = Report.of(files, network=network)
-    kept = tuple(record for record in every.records if _is_of(record, released))
-    if not kept:
+    report = every.on({name: released.digest(name) for name in released.configurations}, released.test_digest)
+    if not report.records:
         raise SourceError(
             f"{', '.join(files)}: none of {len(every.records)} records is of the images of {released.name}: expected "
             f"what `cifar10-s bench {released.name}` wrote"
         )
-    report = replace(every, records=kept, groups=tuple(groups(kept)))
     return Results(
         tuple(_group(report, protocol, source, plots) for protocol, source in report.groups),
-        used=_count(kept),
-        left_out=_count(every.records) - _count(kept),
+        used=_count(report.records),
+        left_out=_count(every.records) - _count(report.records),
     )
 
 
@@ -75,34 +73,15 @@ def _count(records: Iterable[Record]) -> int:
     return len({record["id"] for record in records})
 
 
-def _is_of(record: Record, released: Released) -> bool:
-    """Tell whether a run trained and was tested on the release's images, whatever these were called."""
-    settings = record["settings"]
-    name = settings["configuration"]
-    return (
-        name in released.configurations
-        and settings["pixels_sha256"] == released.digest(name)
-        and settings["test_sha256"] == released.test_digest
-    )
-
-
 def _group(report: Report, protocol: str, source: str, plots: bool) -> Group:
-    measured = Measured(report.records, protocol=protocol, source=source)
+    measured = report.measured(protocol, source)
     figures = report.figures(measured) if plots else ()
     return Group(
         protocol,
         source,
-        tuple(_sheets(report, measured)),
+        tuple(report.sheets(measured)),
         tuple(Plot(_words(figure.get_suptitle()), address(svg(figure), "image/svg+xml")) for _, figure in figures),
     )
-
-
-def _sheets(report: Report, measured: Measured) -> Iterable[Sheet]:
-    """Lay out each table in which something was measured, be it a failure."""
-    for table in (layout(name, measured) for name in NAMES):
-        found = cells(table, measured, network=report.network, measure=report.measure)
-        if any(cell.values or cell.failed for cell in found.values()):
-            yield sheet(table, measured, network=report.network, measure=report.measure)
 
 
 def _words(title: str) -> str:
