@@ -3,6 +3,7 @@ PYTHON ?= python3
 SOURCE ?= uoft-cs/cifar10
 OUTPUT ?= cifar10-s
 FLAGS ?=
+RECORDS ?= $(wildcard results/benchmark.jsonl)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -33,7 +34,7 @@ check: $(READY) ## Lint, format, types, and the direction of imports
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.gz
-	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(FLAGS)
+	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(addprefix --records ,$(RECORDS)) $(FLAGS)
 
 verify: $(READY) ## Check every file and image of the built dataset
 	$(BIN)/cifar10-s verify $(OUTPUT)

@@ -1,7 +1,7 @@
 """The dataset card: the template and a release's facts → the Hub's README.md."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import jinja2
 import yaml
 
+from cifar10_s.measurements import Measurement
 from cifar10_s.recipes import RECIPES
+from cifar10_s.records import RELEASED
 
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -31,7 +33,10 @@ class SplitSize:
 
 
 def render(
-    manifest: Mapping[str, Any], sizes: Mapping[str, Mapping[str, SplitSize]], shortcuts: Mapping[str, Any]
+    manifest: Mapping[str, Any],
+    sizes: Mapping[str, Mapping[str, SplitSize]],
+    shortcuts: Mapping[str, Any],
+    measurements: Sequence[Measurement] = (),
 ) -> str:
     """Write the card of a release.
 
@@ -43,6 +48,8 @@ def render(
         For each configuration the size of each split.
     shortcuts
         For each configuration with a shortcut, `Shortcut.to_dict`.
+    measurements
+        What the benchmark measured on the release.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -54,7 +61,13 @@ def render(
     template = environment.from_string(_template())
     metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
     return template.render(
-        metadata=metadata, manifest=manifest, shortcuts=shortcuts, has_methods=has_methods, reduced=reduced
+        metadata=metadata,
+        manifest=manifest,
+        shortcuts=shortcuts,
+        has_methods=has_methods,
+        reduced=reduced,
+        measurements=measurements,
+        records=RELEASED,
     )
 
 

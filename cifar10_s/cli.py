@@ -106,6 +106,13 @@ def build_command(
     seed: Seed = 0,
     device: Device = "auto",
     max_shard_size: Annotated[str, typer.Option(help="How large a Parquet shard may be.")] = "500MB",
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of results that `bench` wrote: the card shows what was measured on these very images; repeat "
+            "it for several."
+        ),
+    ] = None,
     allow_unverified: AllowUnverified = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
     as_json: Json = False,
@@ -131,6 +138,7 @@ def build_command(
         allow_unverified=allow_unverified,
         overwrite=overwrite,
         max_shard_size=max_shard_size,
+        records=records or (),
     )
     _report("built and verified", release, as_json)
 

@@ -11,13 +11,14 @@ from cifar10_s.checksums import MANIFEST
 from cifar10_s.findings import Findings, brief
 from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import DEFAULTS, RECIPES
+from cifar10_s.records import RELEASED, Records
 from cifar10_s.search import OBJECTIVES
 from cifar10_s.shards import StoredSplit
 
 CARD = "README.md"
 MANIFEST_FIELDS = (
-    "classes", "configurations", "default", "device", "format", "libraries", "name", "objectives", "seed", "shape",
-    "source", "splits", "title", "version",
+    "classes", "configurations", "default", "device", "format", "libraries", "name", "objectives", "results", "seed",
+    "shape", "source", "splits", "title", "version",
 )  # fmt: skip
 ENTRY_FIELDS = ("budget", "perceptibility", "pixels_sha256", "rows", "separability", "summary")
 KINDS = ("archive", "hub", "images", "memory", "parquet", "sample")
@@ -36,6 +37,7 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
         findings.fail(MANIFEST, "expected a configuration 'clean', with which the others are compared")
     if splits not in ([], ["test"]):
         findings.fail(MANIFEST, f"splits: expected test or none, got {brief(splits)}")
+    _check_results(findings, manifest["results"])
     findings.expect(MANIFEST, "objectives", searched_objectives(names), manifest["objectives"])
     findings.expect(MANIFEST, "default", next(name for name in DEFAULTS if name in names), manifest["default"])
     forms = {"version": r"\d+\.\d+\.\d+", "name": r"[A-Za-z0-9][\w.-]*", "device": r"[\w:]+"}
@@ -45,6 +47,35 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
     if type(manifest["seed"]) is not int or not all(isinstance(v, str) for v in manifest["libraries"].values()):
         findings.fail(MANIFEST, "expected a whole number as seed and a version for each library")
     _check_provenance(findings, manifest)
+
+
+def _check_results(findings: Findings, results: Mapping[str, Any]) -> None:
+    """Check what the manifest says of the records of the release and their figures."""
+    findings.expect(MANIFEST, "fields of results", ["figures", "records"], sorted(results))
+    figures, count = results["figures"], results["records"]
+    if type(count) is not int or count < 0 or (figures and not count):
+        findings.fail(
+            MANIFEST, f"results: expected a number of records, and figures only of some, got {brief(results)}"
+        )
+    for path in figures:
+        if not re.fullmatch(r"figures/results-[a-z0-9-]+\.png", path, re.ASCII):
+            findings.fail(MANIFEST, f"results: expected figures/results-*.png, got {brief(path)}")
+
+
+def check_records(findings: Findings, manifest: Mapping[str, Any]) -> None:
+    """Check that the records are whole, as many as said, and of the release's own images."""
+    if not manifest["results"]["records"]:
+        return
+    with findings.reading(RELEASED):
+        records = Records(findings.folder / RELEASED).read()
+        findings.expect(RELEASED, "records", manifest["results"]["records"], len(records))
+        for number, record in enumerate(records, 1):
+            settings = record["settings"]
+            of = settings["configuration"]
+            expected = [manifest["configurations"].get(of), *manifest["splits"].values()]
+            digests = [entry and entry["pixels_sha256"] for entry in expected]
+            got = [settings["pixels_sha256"], settings["test_sha256"]]
+            findings.expect(RELEASED, f"line {number}: pixel digests of {of} and of the test images", digests, got)
 
 
 def _check_provenance(findings: Findings, manifest: Mapping[str, Any]) -> None:
@@ -78,6 +109,9 @@ def check_card(findings: Findings, manifest: Mapping[str, Any], stored: Mapping[
         heading = "# " + " ".join(manifest["title"].split())
         if heading not in html.unescape(body).splitlines():
             findings.fail(CARD, f"expected the heading {heading!r}")
+        for path in [*manifest["results"]["figures"], *([RELEASED] if manifest["results"]["records"] else [])]:
+            if path not in body:
+                findings.fail(CARD, f"expected what was measured, {path}")
         for name, entry in {**manifest["configurations"], **manifest["splits"]}.items():
             if entry["pixels_sha256"] not in body:
                 findings.fail(CARD, f"expected the pixel digest of {name}, {entry['pixels_sha256']}")

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cifar10_s import card, figures, perceptibility, separability
+from cifar10_s.benchmark import Report
 from cifar10_s.builder import ROW_GROUP_BYTES, OnePixelShortcutBuilder
 from cifar10_s.checksums import MANIFEST, write_sums
 from cifar10_s.compose import Composition
 from cifar10_s.images import LabeledImages
+from cifar10_s.measurements import Measurement, write_measurements
 from cifar10_s.moments import resolve_device
 from cifar10_s.recipes import DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
@@ -55,6 +57,7 @@ def write_release(
     seed: int,
     device: str,
     max_shard_bytes: int,
+    report: Report | None = None,
 ) -> None:
     """Write a release into an empty folder.
 
@@ -72,6 +75,13 @@ def write_release(
         See `compose.compose`.
     max_shard_bytes
         How large a Parquet shard may be.
+    report
+        What was measured; of it, the release shows what is of its own images.
+
+    Raises
+    ------
+    UsageError
+        Where there is something to show, and matplotlib is not installed.
     """
     manifest = {
         **describe(splits, recipes, name=name, seed=seed),
@@ -91,12 +101,7 @@ def write_release(
         composition, sizes[recipe.name] = _write_configuration(
             folder, splits, recipe, seed=seed, device=device, max_shard_bytes=max_shard_bytes
         )
-        manifest["configurations"][recipe.name] = {
-            "summary": recipe.summary,
-            "budget": recipe.budget,
-            **_facts(composition.images),
-            **_measures(splits["train"], composition.images),
-        }
+        manifest["configurations"][recipe.name] = _entry(recipe, splits["train"], composition.images)
         if composition.shortcut is not None:
             shortcuts[recipe.name] = composition.shortcut.to_dict()
         _write_json(folder / f"recipes/{recipe.name}.json", recipe_record(composition, seed))
@@ -105,9 +110,29 @@ def write_release(
     for split in sizes["clean"].keys() - {"train"}:
         for of_configuration in sizes.values():
             of_configuration[split] = sizes["clean"][split]
+    manifest["results"], measurements = _write_results(folder, manifest, report)
     _write_json(folder / MANIFEST, manifest)
-    (folder / "README.md").write_text(card.render(manifest, sizes, shortcuts), encoding="utf-8")
+    (folder / "README.md").write_text(card.render(manifest, sizes, shortcuts, measurements), encoding="utf-8")
     write_sums(folder)
+
+
+def _write_results(
+    folder: Path, manifest: Mapping[str, Any], report: Report | None
+) -> tuple[dict[str, Any], list[Measurement]]:
+    """Write what was measured on these images; gives what manifest and card say of it."""
+    if report is not None:
+        report = of_release(report, manifest)
+    if report is None or not report.records:
+        return {"records": 0, "figures": []}, []
+    measurements = write_measurements(folder, report)
+    figures = [path for measurement in measurements for path in measurement.figures]
+    return {"records": len(report.records), "figures": figures}, measurements
+
+
+def of_release(report: Report, manifest: Mapping[str, Any]) -> Report:
+    """Keep of a report what was measured on the images of a manifest."""
+    pixels = {name: entry["pixels_sha256"] for name, entry in manifest["configurations"].items()}
+    return report.on(pixels, manifest["splits"].get("test", {}).get("pixels_sha256"))
 
 
 def recipe_record(composition: Composition, seed: int) -> dict[str, Any]:
@@ -124,10 +149,13 @@ def _facts(images: LabeledImages) -> dict[str, Any]:
     return {"rows": len(images), "pixels_sha256": images.digest()}
 
 
-def _measures(clean: LabeledImages, perturbed: LabeledImages) -> dict[str, Any]:
-    """Give how visible a configuration's perturbations are, and how well they alone tell the class."""
+def _entry(recipe: Recipe, clean: LabeledImages, perturbed: LabeledImages) -> dict[str, Any]:
+    """Give a configuration's entry: what it is, how visible its perturbations are, how well they tell the class."""
     separable = separability.measure_all(clean, perturbed)
     return {
+        "summary": recipe.summary,
+        "budget": recipe.budget,
+        **_facts(perturbed),
         "perceptibility": perceptibility.measure_all(clean.pixels, perturbed.pixels).to_dict(),
         "separability": None if separable is None else separable.to_dict(),
     }

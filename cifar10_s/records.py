@@ -15,6 +15,8 @@ from cifar10_s.errors import SourceError, UsageError
 
 logger = logging.getLogger(__name__)
 
+# Where a release keeps the records of what was measured on it.
+RELEASED = "results/benchmark.jsonl"
 FIELDS = ("id", "settings", "status", "results", "environment")
 
 

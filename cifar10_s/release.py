@@ -14,15 +14,17 @@ from typing import Any
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils.py_utils import convert_file_size_to_int
 
+from cifar10_s.benchmark import Report
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.compose import check_time
-from cifar10_s.errors import BuildError, UsageError, unknown
+from cifar10_s.errors import BuildError, SourceError, UsageError, unknown
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, GivenNoise
 from cifar10_s.moments import resolve_device
 from cifar10_s.noise_file import read_noise
-from cifar10_s.package import describe, write_release
+from cifar10_s.package import describe, of_release, write_release
 from cifar10_s.recipes import Recipe, select
+from cifar10_s.records import RELEASED, Records
 from cifar10_s.search import check_pixels
 from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
 from cifar10_s.verification import VerifiedRelease, verify
@@ -46,6 +48,7 @@ def build(
     allow_unverified: bool = False,
     overwrite: bool = False,
     max_shard_size: str = "500MB",
+    records: Iterable[str | Path] = (),
 ) -> VerifiedRelease:
     """Build a release: search, compose, write, verify, and only then put it in its place.
 
@@ -73,6 +76,8 @@ def build(
         Replace what is in the folder, if it is something else.
     max_shard_size
         How large a Parquet shard may be, such as ``500MB``.
+    records
+        Files that `bench` wrote; the release holds, and its card shows, what is of its own images.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def build(
         For an unknown name, more pixels than images have, noise that does not fit, work that takes hours, or a
         folder that holds something else.
     SourceError
-        Where the source cannot be read.
+        Where the source, or a file of records, cannot be read.
     BuildError
         Where the disk is full or cannot be written; nothing is left behind.
     VerificationError
@@ -97,6 +102,8 @@ def build(
         if method not in methods:
             raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
     device = resolve_device(device)
+    files = list(records)
+    report = Report.of(files) if files else None
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
         raise _taken(output)
     splits = load_splits(source, allow_unverified=allow_unverified)
@@ -106,13 +113,15 @@ def build(
         if recipe.objective is not None:
             check_pixels(recipe.pixels, splits["train"])
     if _is_taken(output) and not overwrite:
-        if not _holds(output, describe(splits, recipes, name=name, seed=seed), recipes):
+        if not _holds(output, describe(splits, recipes, name=name, seed=seed), recipes, report):
             raise _taken(output)
         return verify(given)
     if not yes:
         check_time(recipes, splits["train"], seed=seed, device=device)
     with _staging(output) as folder:
-        write_release(folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes)
+        write_release(
+            folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes, report=report
+        )
         verified = verify(folder)
         _put_in_place(folder, output, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
@@ -155,8 +164,8 @@ def _taken(output: Path) -> UsageError:
     )
 
 
-def _holds(output: Path, description: Mapping[str, Any], recipes: list[Recipe]) -> bool:
-    """Tell whether a folder's manifest and recipes say what this build would say."""
+def _holds(output: Path, description: Mapping[str, Any], recipes: list[Recipe], report: Report | None) -> bool:
+    """Tell whether a folder's manifest, recipes and records say what this build would say."""
 
     def read(file: str) -> Any:
         return json.loads((output / file).read_text(encoding="utf-8"))
@@ -167,8 +176,9 @@ def _holds(output: Path, description: Mapping[str, Any], recipes: list[Recipe]) 
             list(manifest["configurations"]) == [recipe.name for recipe in recipes]
             and all(manifest[key] == value for key, value in description.items())
             and all(read(f"recipes/{recipe.name}.json")["recipe"] == recipe.settings() for recipe in recipes)
+            and Records(output / RELEASED).read() == list(of_release(report, manifest).records if report else ())
         )
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, SourceError):
         return False
 
 

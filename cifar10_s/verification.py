@@ -16,13 +16,14 @@ from PIL import Image
 from cifar10_s import separability
 from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_folder, list_files, read_sums
 from cifar10_s.compose import find_shortcut
-from cifar10_s.declarations import CARD, check_card, check_manifest, searched_objectives
+from cifar10_s.declarations import CARD, check_card, check_manifest, check_records, searched_objectives
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
 from cifar10_s.parallel import chunks, progress_bar
 from cifar10_s.perceptibility import CHUNK, Perceptibility, measure, per_image
 from cifar10_s.recipes import RECIPES, Recipe, recorded
+from cifar10_s.records import RELEASED
 from cifar10_s.shards import RowGroup, StoredSplit
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
@@ -109,6 +110,9 @@ class _Verification(Findings):
             expected = {CARD, MANIFEST, *(file for found in shards.values() for file in found)}
             expected |= {f"recipes/{name}.json" for name in names} | {f"figures/{name}.png" for name in names}
             expected |= {f"figures/scores-{objective}.png" for objective in searched_objectives(names)}
+            expected |= {*self.manifest["results"]["figures"]} | (
+                {RELEASED} if self.manifest["results"]["records"] else set()
+            )
             for name in sorted(expected - self.files.keys()):
                 self.fail(name, "is missing")
             for name in sorted(self.files.keys() - expected):
@@ -131,8 +135,9 @@ class _Verification(Findings):
         return found
 
     def check_card(self) -> None:
-        """Check what the card says to the Hub, to `datasets` and to a reader."""
+        """Check what the card says to the Hub, to `datasets` and to a reader, and the records beneath it."""
         check_card(self, self.manifest, self.stored)
+        check_records(self, self.manifest)
 
     def check_figures(self) -> None:
         """Check that every figure is a picture."""

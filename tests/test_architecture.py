@@ -53,6 +53,7 @@ ORDER = [
     "benchmark",
     "builder",
     "figures",
+    "measurements",
     "card",
     "package",
     "release",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "done", "parameter_distance", "png", "training_curves", "with_distance"]
+__all__ = ["comparison", "done", "parameter_distance", "png", "title", "training_curves", "with_distance"]
 
 # The curves, as records and legends call them.
 CURVES = {"test_accuracy": "clean test images", "train_accuracy": "training images"}
@@ -66,6 +66,11 @@ def training_curves(
         "Line: mean of n seeds; band: from the least to the largest",
     )
     return figure
+
+
+def title(figure: "Figure") -> str:
+    """Give a figure's title as it is read, on one line."""
+    return " ".join(figure.get_suptitle().replace(r"\$", "$").split())
 
 
 def _band(axis: "Axes", accuracies: Sequence[Sequence[float]], label: str, color: str, stroke: str) -> None:

@@ -101,9 +101,9 @@ class Report:
         """Give the records of one of the groups."""
         return Measured(self.records, protocol=protocol, source=source, pixels=self.pixels)
 
-    def sheets(self, measured: Measured) -> Iterator[Sheet]:
-        """Lay out each table in which something was measured, be it a failure."""
-        for table in (layout(name, measured) for name in NAMES):
+    def sheets(self, measured: Measured, names: Iterable[str] = NAMES) -> Iterator[Sheet]:
+        """Lay out those of the named tables in which something was measured, be it a failure."""
+        for table in (layout(name, measured) for name in names):
             found = cells(table, measured, network=self.network, measure=self.measure)
             if any(cell.values or cell.failed for cell in found.values()):
                 yield sheet(table, measured, network=self.network, measure=self.measure)
@@ -144,7 +144,7 @@ class Report:
         drawn: dict[str, bytes] = {}
         for protocol, source in self.groups:
             for name, figure in self.figures(self.measured(protocol, source)):
-                drawn[_free("-".join(map(_slug, (protocol, source, name))), drawn)] = png(figure)
+                drawn[_free("-".join(map(slug, (protocol, source, name))), drawn)] = png(figure)
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"{name}.png" for name in drawn]
         for path, content in zip(paths, drawn.values(), strict=True):
@@ -153,6 +153,11 @@ class Report:
 
     def figures(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
         """Draw all that the records of one group give, each with a name; raises as `plot`."""
+        yield from self.comparisons(measured)
+        yield from self.curves(measured)
+
+    def comparisons(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
+        """Draw each table in which something is measured; raises as `plot`."""
         from cifar10_s.benchmark import plots
 
         for name in NAMES:
@@ -160,6 +165,11 @@ class Report:
             found = cells(table, measured, network=self.network, measure=self.measure)
             if any(cell.values for cell in found.values()):
                 yield f"table-{name}", plots.comparison(table, measured, network=self.network, measure=self.measure)
+
+    def curves(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
+        """Draw training curves, and distances of the weights, a figure for each strategy; raises as `plot`."""
+        from cifar10_s.benchmark import plots
+
         for network in measured.names("network") if self.network is None else [self.network]:
             for strategy in measured.names("strategy"):
                 if plots.done(measured, {"network": network, "strategy": strategy}, "configuration"):
@@ -179,7 +189,8 @@ def _read(path: Path) -> list[Record]:
     return list(records)
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Make of a name what the name of a file can hold."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower())[:LONGEST].strip("-")
 
 

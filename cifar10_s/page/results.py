@@ -7,6 +7,7 @@ from pathlib import Path
 from cifar10_s.benchmark import Released, Report
 from cifar10_s.benchmark.drawing import svg
 from cifar10_s.benchmark.measured import Record
+from cifar10_s.benchmark.plots import title
 from cifar10_s.benchmark.sheet import Sheet
 from cifar10_s.errors import SourceError
 from cifar10_s.page.galleries import address
@@ -80,10 +81,5 @@ def _group(report: Report, protocol: str, source: str, plots: bool) -> Group:
         protocol,
         source,
         tuple(report.sheets(measured)),
-        tuple(Plot(_words(figure.get_suptitle()), address(svg(figure), "image/svg+xml")) for _, figure in figures),
+        tuple(Plot(title(figure), address(svg(figure), "image/svg+xml")) for _, figure in figures),
     )
-
-
-def _words(title: str) -> str:
-    """Give a figure's title as it is read."""
-    return " ".join(title.replace(r"\$", "$").split())

@@ -1,0 +1,78 @@
+"""Measurements: what the benchmark has measured on a release, as its folder and its card show it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cifar10_s.benchmark import Report
+from cifar10_s.benchmark.measured import Measured
+from cifar10_s.benchmark.plots import png, title
+from cifar10_s.benchmark.report import slug
+from cifar10_s.benchmark.sheet import markdown
+from cifar10_s.records import RELEASED
+
+# The tables of a card, where anything in them was measured: all of it, then the paper's.
+SHOWN = ("grid", "1", "2", "3", "5", "6")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured by one protocol.
+
+    Attributes
+    ----------
+    protocol
+        Its numbers, by name.
+    networks
+        The networks that were trained.
+    tables
+        In Markdown.
+    figures
+        The title of each, by its path in the release.
+    """
+
+    protocol: Mapping[str, Any]
+    networks: tuple[str, ...]
+    tables: tuple[str, ...]
+    figures: Mapping[str, str]
+
+
+def write_measurements(folder: Path, report: Report) -> list[Measurement]:
+    """Write records and figures into the folder of a release; gives what its card shows.
+
+    Parameters
+    ----------
+    folder
+        Has the folder ``figures``.
+    report
+        Of the images of this release alone (see `Report.on`), with at least one record.
+
+    Raises
+    ------
+    UsageError
+        Where matplotlib is not installed.
+    """
+    path = folder / RELEASED
+    path.parent.mkdir()
+    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in report.records]
+    path.write_text("".join(lines), encoding="utf-8")
+    return [
+        _write(folder, report, report.measured(protocol, source), number)
+        for number, (protocol, source) in enumerate(report.groups, 1)
+    ]
+
+
+def _write(folder: Path, report: Report, measured: Measured, number: int) -> Measurement:
+    figures = {}
+    for name, figure in report.curves(measured):
+        path = f"figures/results-{number}-{slug(name)}.png"
+        (folder / path).write_bytes(png(figure))
+        figures[path] = title(figure)
+    return Measurement(
+        protocol=measured.records[0]["settings"]["protocol"],
+        networks=tuple(measured.names("network")),
+        tables=tuple(map(markdown, report.sheets(measured, SHOWN))),
+        figures=figures,
+    )
