@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test check build verify push bench clean
+.PHONY: help install demo test check build verify push bench readme clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ push: verify ## Verify, then upload to the Hub in one commit: make push REPO_ID=
 
 bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
 	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
+
+readme: $(READY) ## Write the measured tables into README.md from results/benchmark.jsonl
+	$(BIN)/python benchmarks/readme.py
 
 clean: ## Remove what the other targets made, but for the built dataset
 	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,15 +24,10 @@ from cifar10_s.errors import SourceError, UsageError
 from cifar10_s.nets import NETWORKS
 from cifar10_s.recipes import RECIPES
 
-# Strategies that the published tables speak of; those that come later are to have these names.
-TO_COME = {
-    "mixup", "cutout", "randaugment", "at-mixup", "at-cutout", "at-randaugment", "cutmix", "gaussian-blur-3",
-    "bit-depth-2", "grayscale", "jpeg-10", "ueraser-max",
-}  # fmt: skip
 EVALUATIONS = {"clean", "em", "ops", "em-shuffled", "ops-shuffled"}
 KNOWN = {
     "configuration": set(RECIPES),
-    "strategy": set(STRATEGIES) | TO_COME,
+    "strategy": set(STRATEGIES),
     "network": set(NETWORKS),
     "evaluation": EVALUATIONS,
 }
