@@ -133,7 +133,7 @@ def build_command(
         seed=seed,
         device=device,
         budget=budget,
-        noise=dict(map(_method_and_path, noise or [])),
+        noise=_methods_and_paths(noise or []),
         yes=yes,
         allow_unverified=allow_unverified,
         overwrite=overwrite,
@@ -143,11 +143,15 @@ def build_command(
     _report("built and verified", release, as_json)
 
 
-def _method_and_path(text: str) -> tuple[str, str]:
-    method, sign, path = text.partition("=")
-    if not (method and sign and path):
-        raise UsageError(f"--noise: expected METHOD=PATH, such as em=noise.pt, got {text!r}")
-    return method, path
+def _methods_and_paths(texts: list[str]) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for text in texts:
+        method, _, path = text.partition("=")
+        if not (method and path):
+            raise UsageError(f"--noise: expected METHOD=PATH, such as em=noise.pt, got {text!r}")
+        if paths.setdefault(method, path) != path:
+            raise UsageError(f"--noise: expected one file for {method}, got {paths[method]} and {path}")
+    return paths
 
 
 @app.command("verify")

@@ -59,7 +59,9 @@ class NoiseFile:
     one_sided: bool
 
 
-def read_noise(path: str | Path, *, shape: tuple[int, ...], images: int, classes: int, linf: int) -> NoiseFile:
+def read_noise(
+    path: str | Path, *, shape: tuple[int, ...], images: int, classes: int, linf: int, l2: float = math.inf
+) -> NoiseFile:
     """Read noise from ``.pt``, ``.pth``, ``.npy``, ``.npz`` or ``.safetensors``; see `array_files.open_array`.
 
     The array is (N, C, H, W) or (N, H, W, C) of signed numbers, N images or K classes; greyscale may be (N, H, W).
@@ -78,6 +80,8 @@ def read_noise(path: str | Path, *, shape: tuple[int, ...], images: int, classes
         How many there are.
     linf
         The method's ℓ∞ bound, in levels.
+    l2
+        Its Euclidean bound, x in [0, 1], that the noise keeps when it is rounded to whole levels.
 
     Raises
     ------
@@ -99,6 +103,7 @@ def read_noise(path: str | Path, *, shape: tuple[int, ...], images: int, classes
         levels *= 255
         reach *= 255
     _check_reach(path, each, reach, linf, unit)
+    _check_norm(path, each, levels, l2, unit)
     return NoiseFile(path.name, hash_file(path), kind, unit, levels, bool(lowest.min() >= 0))
 
 
@@ -183,4 +188,23 @@ def _check_reach(path: Path, each: str, reach: NDArray[np.float64], linf: int, u
         raise UsageError(
             f"{path}: the noise of {each} {worst}, {_READ_AS[unit]}, reaches {reach[worst]:.6g} levels: expected at "
             f"most {linf}, the method's bound; name the method that it is of, or make it again within the bound"
+        )
+
+
+def _check_norm(path: Path, each: str, levels: NDArray[np.float32], l2: float, unit: str) -> None:
+    if l2 == math.inf:
+        return
+    norms = np.empty(len(levels))
+
+    def work(part: slice) -> None:
+        norms[part] = np.sqrt(np.square(np.rint(levels[part]), dtype=np.float64).sum((1, 2, 3))) / 255
+
+    for _ in thread_map(work, chunks(len(levels), max(1, CHUNK // math.prod(levels.shape[1:])))):
+        pass
+    worst = int(norms.argmax())
+    if norms[worst] > l2 + 1e-9:
+        raise UsageError(
+            f"{path}: the noise of {each} {worst}, {_READ_AS[unit]}, has the Euclidean norm {norms[worst]:.4g}, x in "
+            f"[0, 1]: expected at most {l2:.4g}, the method's bound; name the method that it is of, or make it again "
+            "within the bound"
         )

@@ -141,14 +141,8 @@ def recorded(name: str, method: Any) -> Recipe:
     recipe = RECIPES[name]
     variants = [recipe, recipe.reduced()]
     if recipe.method is not None and isinstance(method, dict) and "sha256" in method:
-        given = GivenNoise(
-            name=recipe.method.name,
-            summary=recipe.method.summary,
-            linf=recipe.method.bound((1, 1, 1)).linf,
-            file=str(method["file"]),
-            sha256=str(method["sha256"]),
-            kind=str(method["kind"]),
-        )
+        file, sha256, kind = (str(method[key]) for key in ("file", "sha256", "kind"))
+        given = GivenNoise.of(recipe.method, file=file, sha256=sha256, kind=kind)
         variants += filter(None, [_with_noise(recipe, {given.name: given})])
     settings = json.dumps(method, sort_keys=True)
     return next(

@@ -19,7 +19,7 @@ from cifar10_s.checksums import MANIFEST
 from cifar10_s.compose import check_time
 from cifar10_s.errors import BuildError, SourceError, UsageError, unknown
 from cifar10_s.images import LabeledImages
-from cifar10_s.methods import METHODS, GivenNoise
+from cifar10_s.methods import METHODS, Bound, GivenNoise
 from cifar10_s.moments import resolve_device
 from cifar10_s.noise_file import read_noise
 from cifar10_s.package import describe, of_release, write_release
@@ -131,11 +131,17 @@ def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[st
     """Read the noise that takes the place of methods' own."""
     shape, given = images.pixels.shape[1:], {}
     for name, file in files.items():
-        linf = METHODS[name].bound(shape).linf
-        read = read_noise(file, shape=shape, images=len(images), classes=len(images.class_names), linf=linf)
+        method = METHODS[name]
+        bound = method.bound(shape)
+        if bound == Bound():
+            raise UsageError(f"{name}: has no bound that noise from a file could be held to: leave out its --noise")
+        read = read_noise(
+            file, shape=shape, images=len(images), classes=len(images.class_names),
+            linf=bound.linf, l2=bound.l2_rounded(shape),
+        )  # fmt: skip
         if read.one_sided:
             logger.warning("%s: nothing of this noise is below zero: was its negative half lost?", file)
-        given[name] = GivenNoise.of(METHODS[name], read, linf)
+        given[name] = GivenNoise.of(method, file=read.name, sha256=read.sha256, kind=read.kind, levels=read.levels)
     return given
 
 

@@ -67,12 +67,13 @@ def test_build_and_verify(tmp_path, environment):
         (["search", "--source", "sample", "--pixels", "99"], 2, "expected 1 to 64"),
         (["build", "--source", "sample", "-c", "x"], 2, "unknown configuration 'x'"),
         (["build", "--source", "sample", "--seed", "-1"], 2, "--seed"),
+        (["build", "--noise", "em=a", "--noise", "em=b"], 2, "--noise: expected one file for em, got a and b"),
         (["verify", "nowhere"], 1, "nowhere: is not a folder"),
         (["verify"], 2, "Missing argument"),
         (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: is not there"),
         (["sing"], 2, "No such command"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
     done = run(*arguments, cwd=tmp_path, environment=environment)

@@ -420,7 +420,7 @@ def test_noise_from_a_file_takes_a_method_s_place(sample, tmp_path, kind):
     cifar10_s.build("sample", folder, **options)
     record = json.loads((folder / "recipes/em-ops.json").read_text())["recipe"]["method"]
     digest = hashlib.sha256((tmp_path / "mine.npy").read_bytes()).hexdigest()
-    assert record == {"name": "em", "file": "mine.npy", "sha256": digest, "kind": kind, "linf": 8}
+    assert record == {"name": "em", "file": "mine.npy", "sha256": digest, "kind": kind}
     expected = sample.pixels + noise[np.arange(len(sample)) if kind == "sample-wise" else sample.labels].astype(int)
     expected = cifar10_s.search(sample, device="cpu").stamp(
         sample.with_pixels(np.clip(expected, 0, 255).astype(np.uint8))
@@ -439,6 +439,23 @@ def test_noise_from_a_file_takes_a_method_s_place(sample, tmp_path, kind):
 def test_noise_that_no_configuration_takes_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"unknown method for the noise, .* 'tap': expected one of em"):
         cifar10_s.build("sample", tmp_path / "out", name="x", configurations=["em"], noise={"tap": "x.npy"})
+
+
+def test_noise_is_held_to_a_euclidean_bound_too(sample, tmp_path):
+    """LSP's is √(H·W·C)·ε/255: half a level a value more is what rounding can add."""
+    options = {"name": "x", "configurations": ["lsp"], "device": "cpu", "noise": {"lsp": tmp_path / "lsp.npy"}}
+    noise = np.random.default_rng(0).choice([-6.0, 6.0], (len(sample), 8, 8, 1))
+    np.save(tmp_path / "lsp.npy", noise)
+    cifar10_s.build("sample", tmp_path / "out", **options)
+    noise[7] *= 1.2
+    np.save(tmp_path / "lsp.npy", noise)
+    with pytest.raises(UsageError, match=r"noise of image 7, .* Euclidean norm 0.2196, .* expected at most 0.2039"):
+        cifar10_s.build("sample", tmp_path / "other", **options)
+
+
+def test_noise_of_a_method_without_a_bound_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="cuda: has no bound"):
+        cifar10_s.build("sample", tmp_path / "out", name="x", configurations=["cuda"], noise={"cuda": "x.npy"})
 
 
 def test_noise_beyond_the_method_s_bound_is_refused(sample, tmp_path):

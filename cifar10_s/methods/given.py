@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods.method import Bound, Method, add_noise
-from cifar10_s.noise_file import NoiseFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,33 +21,34 @@ class GivenNoise(Method):
         The file's own name, and the SHA-256 of its bytes.
     kind
         ``sample-wise`` or ``class-wise``.
-    linf
-        The method's ℓ∞ bound in levels, which the noise keeps.
+    method
+        The method whose noise it is, and whose bound it keeps; the configuration's name says which.
     levels
-        The noise, (N, H, W, C) or (K, H, W, C) in levels; no part of the record.
+        The noise, (N, H, W, C) or (K, H, W, C) in levels; it and the method are no part of the record.
     """
 
     file: str
     sha256: str
     kind: str
-    linf: int
+    method: Method = field(repr=False)
     levels: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, method: Method, noise: NoiseFile, linf: int) -> Self:
+    def of(
+        cls, method: Method, *, file: str, sha256: str, kind: str, levels: NDArray[np.float32] | None = None
+    ) -> Self:
         """Put a file's noise in the place of a method's."""
         return cls(
-            name=method.name, summary=method.summary, file=noise.name, sha256=noise.sha256,
-            kind=noise.kind, linf=linf, levels=noise.levels,
-        )  # fmt: skip
+            name=method.name, summary=method.summary, method=method, file=file, sha256=sha256, kind=kind, levels=levels
+        )
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """ℓ∞ of the method whose noise it is."""
-        return Bound(linf=self.linf)
+        """Give that of the method whose noise it is."""
+        return self.method.bound(shape)
 
     def settings(self) -> dict[str, Any]:
         """See `Method.settings`."""
-        return {key: value for key, value in super().settings().items() if key != "levels"}
+        return {"name": self.name, "file": self.file, "sha256": self.sha256, "kind": self.kind}
 
     def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
         """See `Method.perturb`.
