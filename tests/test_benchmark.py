@@ -326,7 +326,7 @@ def test_two_processes_share_a_grid(release, tmp_path):
     options = {"configurations": cells, "protocol": "short-v1", "network": "lenet-5", "device": "cpu"}
     code = f"""
 from cifar10_s.benchmark import PROTOCOLS, Protocol, bench
-PROTOCOLS["short-v1"] = Protocol(**{SHORT.settings()})
+PROTOCOLS["short-v1"] = Protocol(**{replace(SHORT, epochs=1).settings()})
 print("ready", flush=True)
 input()
 print(len(bench({str(release.folder)!r}, {str(records.path)!r}, **{options})))
@@ -337,7 +337,7 @@ print(len(bench({str(release.folder)!r}, {str(records.path)!r}, **{options})))
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    found = [int(process.communicate(timeout=120)[0]) for process in processes]
+    found = [int(process.communicate(timeout=300)[0]) for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted(r["settings"]["configuration"] for r in records.read()) == cells
     # The last to end has seen what both did.
