@@ -8,9 +8,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import torch
+from learning_oracle import PART, TinyNet
 
 import cifar10_s
+from cifar10_s.engine import Engine
 from cifar10_s.images import LabeledImages
+from cifar10_s.nets import NETWORKS
+from cifar10_s.nets.network import Network
 
 # One of each kind: unchanged, one and more pixels, the other objective, the control, a method, and both.
 CONFIGURATIONS = ["clean", "ops", "ops-2", "ops-std", "random-pixel", "lsp", "lsp-ops"]
@@ -42,6 +47,16 @@ def _private_caches(tmp_path_factory, monkeypatch):
     cache = tmp_path_factory.getbasetemp() / "datasets-cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
     monkeypatch.setenv("CIFAR10_S_CACHE", str(tmp_path_factory.mktemp("noise")))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The oracle's network by the name of ``tiny``, in float32 and few images at a time; gives such an engine."""
+    engine = Engine(torch.device("cpu"), bfloat16=False)
+    monkeypatch.setitem(NETWORKS, "tiny", Network(TinyNet, smallest=1))
+    monkeypatch.setattr(Engine, "on", lambda device: engine)
+    monkeypatch.setattr("cifar10_s.engine.CPU_CHUNK", PART)
+    return engine
 
 
 @pytest.fixture(scope="session")
