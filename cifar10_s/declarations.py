@@ -37,7 +37,7 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
     if splits not in ([], ["test"]):
         findings.fail(MANIFEST, f"splits: expected test or none, got {brief(splits)}")
     findings.expect(MANIFEST, "objectives", searched_objectives(names), manifest["objectives"])
-    findings.expect(MANIFEST, "default", next(name for name in DEFAULTS if name in names), manifest["default"])
+    findings.expect(MANIFEST, "default", next((name for name in DEFAULTS if name in names), None), manifest["default"])
     forms = {"version": r"\d+\.\d+\.\d+", "name": r"[A-Za-z0-9][\w.-]*", "device": r"[\w:]+"}
     for field, form in forms.items():
         if not re.fullmatch(form, manifest[field], re.ASCII):

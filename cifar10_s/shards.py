@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cifar10_s.codec import check_plain_png, decode_into
+from cifar10_s.codec import COLOR_TYPES, MAX_PIXELS, check_plain_png, decode_into
 from cifar10_s.errors import SourceError
 from cifar10_s.images import LabeledImages
 from cifar10_s.parallel import progress_bar, thread_map
@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 
 COLUMNS = [("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
 LABEL_BYTES = 8
+# What pyarrow raises on a file that is broken or of another kind; names that are no text are a ValueError.
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,24 @@ class StoredSplit:
         The (H, W, C) that every image must have.
     class_names
         The K names, in order of label.
+
+    Raises
+    ------
+    SourceError
+        For a shape that no images have.
     """
 
     files: Sequence[Path]
     shape: tuple[int, ...]
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        sizes = self.shape if len(self.shape) == 3 and all(type(size) is int for size in self.shape) else (0, 0, 0)
+        if min(sizes) < 1 or sizes[2] not in COLOR_TYPES or sizes[0] * sizes[1] > MAX_PIXELS:
+            raise SourceError(
+                f"expected images of (height, width, channels), 1 to 4 channels and {MAX_PIXELS} pixels at most, "
+                f"got {self.shape!s:.80}"
+            )
 
     @cached_property
     def groups(self) -> list[RowGroup]:
@@ -80,7 +95,7 @@ class StoredSplit:
             try:
                 metadata = pq.read_metadata(file)
                 schema = metadata.schema.to_arrow_schema()
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise SourceError(f"{file}: is no Parquet file ({error})") from None
             columns = [(field.name, field.type) for field in schema]
             if columns != COLUMNS:
@@ -182,7 +197,7 @@ def _column(file: Path, group: int | None, name: str) -> Any:
     try:
         parquet = pq.ParquetFile(file)
         table = parquet.read([name]) if group is None else parquet.read_row_group(group, [name])
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
     column = table.column(name).combine_chunks()
     if column.null_count or (name == "img" and column.field("bytes").null_count):
