@@ -24,11 +24,11 @@ from synthetic_records import record
 import cifar10_s
 from cifar10_s import archive
 from cifar10_s.benchmark import Report
-from cifar10_s.benchmark.records import run_id
 from cifar10_s.benchmark.released import Released
 from cifar10_s.checksums import write_sums
 from cifar10_s.codec import encode
 from cifar10_s.noise_file import read_noise
+from cifar10_s.records import run_id
 from cifar10_s.shards import COLUMNS, StoredSplit
 
 SHAPE, CLASSES = (6, 5, 3), ("cat", "dog")
