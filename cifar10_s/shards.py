@@ -105,6 +105,8 @@ class StoredSplit:
             start_of_file = start
             for number in range(metadata.num_row_groups):
                 rows = metadata.row_group(number).num_rows
+                if rows < 0:
+                    raise SourceError(f"{file}: a group of rows declares {rows} of them")
                 groups.append(RowGroup(file, number, start, start - start_of_file, rows))
                 start += rows
         return groups
@@ -132,7 +134,12 @@ class StoredSplit:
                 expected = f"expected a label from 0 to {len(self.class_names) - 1}"
                 raise SourceError(f"{file}: row {wrong[0]}: {expected}, got {labels[wrong[0]]}")
             parts.append(labels)
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        if len(found) != len(self):
+            raise SourceError(
+                f"{self.files[0]}: declares {len(self)} rows with the shards after it, holds {len(found)}"
+            )
+        return found
 
     @cached_property
     def num_bytes(self) -> int:
@@ -173,8 +180,10 @@ class StoredSplit:
         return LabeledImages(pixels, labels, self.class_names)
 
     def _decode(self, group: RowGroup) -> NDArray[np.uint8]:
-        pixels = np.empty((group.rows, *self.shape), np.uint8)
         column = _column(group.file, group.number, "img")
+        if len(column) != group.rows:
+            raise SourceError(f"{group.file}: a group of rows declares {group.rows} of them, holds {len(column)}")
+        pixels = np.empty((group.rows, *self.shape), np.uint8)
         if column.field("path").null_count != group.rows:
             raise SourceError(f"{group.file}: an image has a path: expected its bytes alone")
         for i, data in enumerate(column.field("bytes").to_pylist()):

@@ -245,7 +245,7 @@ def mounted(folder, size):
     [
         ("out", 60),
         ("cache", 8),
-        *(pytest.param("out", size, marks=pytest.mark.slow) for size in (8, 16, 24, 32, 100)),
+        *(pytest.param("out", size, marks=pytest.mark.slow) for size in (8, 16, 24, 32)),
         *(pytest.param("cache", size, marks=pytest.mark.slow) for size in (60, 200)),
     ],
 )
