@@ -83,10 +83,10 @@ def check_card(findings: Findings, manifest: Mapping[str, Any], stored: Mapping[
         for name, entry in {**manifest["configurations"], **manifest["splits"]}.items():
             if entry["pixels_sha256"] not in body:
                 findings.fail(CARD, f"expected the pixel digest of {name}, {entry['pixels_sha256']}")
-        _check_summaries(findings, manifest, body.splitlines())
+        check_summaries(findings, manifest, body.splitlines())
 
 
-def _check_summaries(findings: Findings, manifest: Mapping[str, Any], lines: list[str]) -> None:
+def check_summaries(findings: Findings, manifest: Mapping[str, Any], lines: list[str]) -> None:
     """Check that the card says what each configuration is, and which noise is not as published."""
     for name, entry in manifest["configurations"].items():
         head, summary = f"| `{name}`", f" | {entry['summary']} | {entry['rows']} |"
