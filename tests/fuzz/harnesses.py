@@ -188,7 +188,7 @@ def _class_wise(path: Path) -> Path:
 def read_release(data: bytes, folder: Path) -> None:
     name, content = split(data)
     path = folder / "x" / name
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if len(name) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return
     before = path.read_bytes()
     path.write_bytes(content)
