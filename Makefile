@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test check build verify push bench readme clean
+.PHONY: help install demo test test-all fuzz check build verify push bench readme clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,8 +24,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Search, build, verify, load and train on the built-in sample
 	$(BIN)/python examples/demo.py demo
 
-test: $(READY) ## Run the tests
+test: $(READY) ## Run the tests but the slow ones
 	$(BIN)/python -m pytest
+
+test-all: $(READY) ## Run all tests
+	$(BIN)/python -m pytest -m ""
+
+fuzz: $(READY) ## Look for input that breaks a reader, ten minutes each: make fuzz FLAGS="noise --seconds 60"
+	cd tests && ../$(BIN)/python -m fuzz $(FLAGS)
 
 check: $(READY) ## Lint, format, types, and the direction of imports
 	$(BIN)/ruff check .

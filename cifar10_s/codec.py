@@ -24,6 +24,8 @@ MAX_PIXELS = 1 << 26
 # Measured on CIFAR-10's originals: as small as Pillow's files or smaller, which the default strategy is not.
 PNG_LEVEL, PNG_STRATEGY = 6, imagecodecs.PNG.STRATEGY.FILTERED
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# What a PNG's header calls 8-bit pixels of so many channels.
+COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 # What one task decodes or encodes: at most so many images, and about so many bytes of pixels.
 CHUNK_IMAGES, CHUNK_BYTES = 1_000, 4 << 20
 
@@ -132,7 +134,7 @@ def check_plain_png(data: bytes, shape: Sequence[int], name: str) -> None:
         Where it is not; ``name`` says which file.
     """
     height, width, channels = shape
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    color_type = COLOR_TYPES[channels]
     header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, color_type, 0, 0, 0)
     kinds, at = [], 8
     while at + 12 <= len(data):

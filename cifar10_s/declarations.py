@@ -9,6 +9,7 @@ import yaml
 
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.findings import Findings, brief
+from cifar10_s.methods import GivenNoise, Method
 from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import DEFAULTS, RECIPES
 from cifar10_s.records import RELEASED, Records
@@ -21,6 +22,7 @@ MANIFEST_FIELDS = (
     "shape", "source", "splits", "title", "version",
 )  # fmt: skip
 ENTRY_FIELDS = ("budget", "perceptibility", "pixels_sha256", "rows", "separability", "summary")
+NOISE_KINDS = ("sample-wise", "class-wise")
 KINDS = ("archive", "hub", "images", "memory", "parquet", "sample")
 
 
@@ -39,7 +41,7 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
         findings.fail(MANIFEST, f"splits: expected test or none, got {brief(splits)}")
     _check_results(findings, manifest["results"])
     findings.expect(MANIFEST, "objectives", searched_objectives(names), manifest["objectives"])
-    findings.expect(MANIFEST, "default", next(name for name in DEFAULTS if name in names), manifest["default"])
+    findings.expect(MANIFEST, "default", next((name for name in DEFAULTS if name in names), None), manifest["default"])
     forms = {"version": r"\d+\.\d+\.\d+", "name": r"[A-Za-z0-9][\w.-]*", "device": r"[\w:]+"}
     for field, form in forms.items():
         if not re.fullmatch(form, manifest[field], re.ASCII):
@@ -115,6 +117,31 @@ def check_card(findings: Findings, manifest: Mapping[str, Any], stored: Mapping[
         for name, entry in {**manifest["configurations"], **manifest["splits"]}.items():
             if entry["pixels_sha256"] not in body:
                 findings.fail(CARD, f"expected the pixel digest of {name}, {entry['pixels_sha256']}")
+        check_summaries(findings, manifest, body.splitlines())
+
+
+def check_summaries(findings: Findings, manifest: Mapping[str, Any], lines: list[str]) -> None:
+    """Check that the card says what each configuration is, and which noise is not as published."""
+    for name, entry in manifest["configurations"].items():
+        head, summary = f"| `{name}`", f" | {entry['summary']} | {entry['rows']} |"
+        if not any(line.startswith((f"{head}{summary}", f"{head} (default){summary}")) for line in lines):
+            findings.fail(CARD, f"expected a line on {name}: {entry['summary']}, {entry['rows']} images")
+    reduced = [f"`{name}`" for name, entry in manifest["configurations"].items() if entry["budget"] == "small"]
+    notice = f"> **Reduced recipe:** {', '.join(reduced)}."
+    if reduced and not any(line.startswith(notice) for line in lines):
+        findings.fail(CARD, f"expected the notice {notice}")
+
+
+def check_noise(findings: Findings, file: str, method: Method | None) -> None:
+    """Check what a recipe says of the file that its noise was read from."""
+    if not isinstance(method, GivenNoise):
+        return
+    if method.kind not in NOISE_KINDS:
+        findings.fail(file, f"noise: kind: expected {' or '.join(NOISE_KINDS)}, got {brief(method.kind)}")
+    if not re.fullmatch("[0-9a-f]{64}", method.sha256):
+        findings.fail(file, f"noise: sha256: expected 64 hexadecimal digits, got {brief(method.sha256)}")
+    if not re.fullmatch(r"[^/\\]+", method.file) or not method.file.isprintable() or method.file in (".", ".."):
+        findings.fail(file, f"noise: file: expected a name without its folder, got {brief(ascii(method.file))}")
 
 
 def _check_info(

@@ -13,6 +13,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 # Images a batch where no gradient of the weights is taken, so that its size changes no result.
 CUDA_CHUNK, CPU_CHUNK = 1000, 125
+# Threads by which noise is made on a CPU, whatever it has: another number gives other bits.
+CPU_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ class Engine:
             yield
         finally:
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+    @contextmanager
+    def same_threads(self) -> Iterator[None]:
+        """Have the CPU cut sums into as many parts on every machine, inside: a network's training depends on it."""
+        if self.device.type != "cpu":
+            yield
+            return
+        before = torch.get_num_threads()
+        torch.set_num_threads(CPU_THREADS)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def place(self, net: Network) -> Network:
         """Move a network to the device, its filters in the order that fits."""

@@ -1,11 +1,8 @@
 """Release: build a whole dataset folder, verified before it gets its name; half of one is never left."""
 
-import errno
 import json
 import logging
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +24,7 @@ from cifar10_s.recipes import Recipe, select
 from cifar10_s.records import RELEASED, Records
 from cifar10_s.search import check_pixels
 from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
+from cifar10_s.staging import Staging
 from cifar10_s.verification import VerifiedRelease, verify
 
 DEFAULT_NAME = "cifar10-s"
@@ -87,7 +85,7 @@ def build(
     SourceError
         Where the source, or a file of records, cannot be read.
     BuildError
-        Where the disk is full or cannot be written; nothing is left behind.
+        Where the disk is full or cannot be written, and nothing is left behind; where another process builds it.
     VerificationError
         Where what was written is not what it should be; nothing is left behind.
     """
@@ -104,6 +102,9 @@ def build(
     device = resolve_device(device)
     files = list(records)
     report = Report.of(files) if files else None
+    staging = Staging(output)
+    with _one_line_errors(output):
+        staging.recover()
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
         raise _taken(output)
     splits = load_splits(source, allow_unverified=allow_unverified)
@@ -118,12 +119,12 @@ def build(
         return verify(given)
     if not yes:
         check_time(recipes, splits["train"], seed=seed, device=device)
-    with _staging(output) as folder:
+    with _one_line_errors(output), staging.held() as folder:
         write_release(
             folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes, report=report
         )
         verified = verify(folder)
-        _put_in_place(folder, output, overwrite=overwrite)
+        _put_in_place(staging, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
 
 
@@ -189,15 +190,10 @@ def _holds(output: Path, description: Mapping[str, Any], recipes: list[Recipe], 
 
 
 @contextmanager
-def _staging(output: Path) -> Iterator[Path]:
-    """Give an empty folder beside the output; whatever is still in it at the end is removed."""
+def _one_line_errors(output: Path) -> Iterator[None]:
+    """Say of a disk that is full or cannot be written what to do about it."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    except OSError as error:
-        raise BuildError(f"{output}: cannot be written ({error})") from None
-    try:
-        yield folder
+        yield
     except (OSError, DatasetGenerationError) as error:
         cause = _root_cause(error)
         if not isinstance(cause, OSError):
@@ -206,8 +202,6 @@ def _staging(output: Path) -> Iterator[Path]:
             f"{output}: could not be written ({cause}); what was unfinished is removed; free some space or choose "
             "another --output"
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -216,25 +210,12 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _put_in_place(folder: Path, output: Path, *, overwrite: bool) -> None:
-    """Give a finished folder its name; what had it before is removed only when that is done."""
-    folder.chmod(0o755)
-    if not (overwrite and _is_taken(output)):
-        try:
-            folder.rename(output)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise _taken(output) from None
-            raise
+def _put_in_place(staging: Staging, *, overwrite: bool) -> None:
+    """Give a finished folder its name; nothing that had it before is lost, unless it is to be overwritten."""
+    if overwrite and _is_taken(staging.output):
+        staging.replace()
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}-old-", dir=output.parent)) / output.name
     try:
-        output.rename(aside)
-        folder.rename(output)
-    except BaseException:
-        if not output.exists() and aside.exists():
-            aside.rename(output)
-        raise
-    finally:
-        if output.exists():
-            shutil.rmtree(aside.parent, ignore_errors=True)
+        staging.put_in_place()
+    except FileExistsError:
+        raise _taken(staging.output) from None

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cifar10_s.codec import check_plain_png, decode_into
+from cifar10_s.codec import COLOR_TYPES, MAX_PIXELS, check_plain_png, decode_into
 from cifar10_s.errors import SourceError
 from cifar10_s.images import LabeledImages
 from cifar10_s.parallel import progress_bar, thread_map
@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 
 COLUMNS = [("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
 LABEL_BYTES = 8
+# What pyarrow raises on a file that is broken or of another kind; names that are no text are a ValueError.
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,24 @@ class StoredSplit:
         The (H, W, C) that every image must have.
     class_names
         The K names, in order of label.
+
+    Raises
+    ------
+    SourceError
+        For a shape that no images have.
     """
 
     files: Sequence[Path]
     shape: tuple[int, ...]
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        sizes = self.shape if len(self.shape) == 3 and all(type(size) is int for size in self.shape) else (0, 0, 0)
+        if min(sizes) < 1 or sizes[2] not in COLOR_TYPES or sizes[0] * sizes[1] > MAX_PIXELS:
+            raise SourceError(
+                f"expected images of (height, width, channels), 1 to 4 channels and {MAX_PIXELS} pixels at most, "
+                f"got {self.shape!s:.80}"
+            )
 
     @cached_property
     def groups(self) -> list[RowGroup]:
@@ -80,7 +95,7 @@ class StoredSplit:
             try:
                 metadata = pq.read_metadata(file)
                 schema = metadata.schema.to_arrow_schema()
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise SourceError(f"{file}: is no Parquet file ({error})") from None
             columns = [(field.name, field.type) for field in schema]
             if columns != COLUMNS:
@@ -90,6 +105,8 @@ class StoredSplit:
             start_of_file = start
             for number in range(metadata.num_row_groups):
                 rows = metadata.row_group(number).num_rows
+                if rows < 0:
+                    raise SourceError(f"{file}: a group of rows declares {rows} of them")
                 groups.append(RowGroup(file, number, start, start - start_of_file, rows))
                 start += rows
         return groups
@@ -117,7 +134,12 @@ class StoredSplit:
                 expected = f"expected a label from 0 to {len(self.class_names) - 1}"
                 raise SourceError(f"{file}: row {wrong[0]}: {expected}, got {labels[wrong[0]]}")
             parts.append(labels)
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        if len(found) != len(self):
+            raise SourceError(
+                f"{self.files[0]}: declares {len(self)} rows with the shards after it, holds {len(found)}"
+            )
+        return found
 
     @cached_property
     def num_bytes(self) -> int:
@@ -158,8 +180,10 @@ class StoredSplit:
         return LabeledImages(pixels, labels, self.class_names)
 
     def _decode(self, group: RowGroup) -> NDArray[np.uint8]:
-        pixels = np.empty((group.rows, *self.shape), np.uint8)
         column = _column(group.file, group.number, "img")
+        if len(column) != group.rows:
+            raise SourceError(f"{group.file}: a group of rows declares {group.rows} of them, holds {len(column)}")
+        pixels = np.empty((group.rows, *self.shape), np.uint8)
         if column.field("path").null_count != group.rows:
             raise SourceError(f"{group.file}: an image has a path: expected its bytes alone")
         for i, data in enumerate(column.field("bytes").to_pylist()):
@@ -182,7 +206,7 @@ def _column(file: Path, group: int | None, name: str) -> Any:
     try:
         parquet = pq.ParquetFile(file)
         table = parquet.read([name]) if group is None else parquet.read_row_group(group, [name])
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
     column = table.column(name).combine_chunks()
     if column.null_count or (name == "img" and column.field("bytes").null_count):

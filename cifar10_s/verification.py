@@ -1,8 +1,9 @@
 """Verify: reopen a release and check that it is what it says. Nothing here comes from `package`."""
 
+import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -16,7 +17,7 @@ from PIL import Image
 from cifar10_s import separability
 from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_folder, list_files, read_sums
 from cifar10_s.compose import find_shortcut
-from cifar10_s.declarations import CARD, check_card, check_manifest, check_records, searched_objectives
+from cifar10_s.declarations import CARD, check_card, check_manifest, check_noise, check_records, searched_objectives
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
@@ -29,6 +30,7 @@ from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
 
 MAX_FIGURE_PIXELS = 1 << 25
+MARK_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class _Verification(Findings):
         self.manifest: dict[str, Any] = {}
         self.stored: dict[str, StoredSplit] = {}
         self.images = 0
+        self.marks: dict[str, NDArray[np.uint8]] = {}
 
     def check_sums(self) -> None:
         """Compare every file with SHA256SUMS."""
@@ -158,12 +161,15 @@ class _Verification(Findings):
             }
             self.images += sum(map(len, source.values()))
             self._check_source(source)
-            for name, entry in self.manifest["configurations"].items():
-                recipe, shortcut = RECIPES[name], None
+            # In the table's order, in which a method comes before its twin with pixels.
+            names = [name for name in RECIPES if name in self.manifest["configurations"]]
+            recipes, shortcuts = {name: RECIPES[name] for name in names}, dict[str, Shortcut | None]()
+            for name in names:
                 with self.reading(f"recipes/{name}.json"):
-                    recipe, shortcut = self._check_recipe(name, clean)
+                    recipes[name], shortcuts[name] = self._check_recipe(name, clean)
+            for name, recipe in recipes.items():
                 with self.reading(MANIFEST):
-                    self._check_configuration(recipe, entry, clean, shortcut)
+                    self._check_configuration(recipe, clean, shortcuts.get(name), shortcuts.get(f"{name}-ops"))
 
     def _check_source(self, source: Mapping[str, LabeledImages]) -> None:
         """Check the clean splits, and that nothing is called CIFAR-10 that is not."""
@@ -183,6 +189,7 @@ class _Verification(Findings):
         file, seed = f"recipes/{name}.json", self.manifest["seed"]
         record = self.read_json(file)
         recipe = recorded(name, record["recipe"]["method"])
+        check_noise(self, file, recipe.method)
         found = find_shortcut(recipe, clean, seed=seed, device="cpu")
         self.expect(file, "fields", ["recipe", "seed", "shortcut"], sorted(record))
         self.expect(file, "recipe", recipe.settings(), record["recipe"])
@@ -191,10 +198,10 @@ class _Verification(Findings):
         return recipe, None if record["shortcut"] is None else Shortcut.from_dict(record["shortcut"])
 
     def _check_configuration(
-        self, recipe: Recipe, entry: Mapping[str, Any], clean: LabeledImages, shortcut: Shortcut | None
+        self, recipe: Recipe, clean: LabeledImages, shortcut: Shortcut | None, twin: Shortcut | None
     ) -> None:
-        """Check one configuration's rows, labels, pixels, digest and measures."""
-        name = recipe.name
+        """Check one configuration's rows, labels, pixels, digest and measures; ``twin`` is what its twin has on it."""
+        name, entry = recipe.name, self.manifest["configurations"][recipe.name]
         for field in ("summary", "budget"):
             self.expect(MANIFEST, f"{field} of {name}", getattr(recipe, field), entry[field])
         where, stored = f"data/{name}/train", self.stored[f"{name}/train"]
@@ -209,24 +216,38 @@ class _Verification(Findings):
         parts: list[_Examined] = []
         chosen, kept = separability.choose(clean), []
         with progress_bar(f"verify {name}", len(stored)) as bar:
-            for group, pixels, examined in stored.map_groups(partial(_examine, recipe, clean, shortcut)):
+            for group, pixels, examined in stored.map_groups(partial(_examine, recipe, clean, shortcut, twin)):
                 digest.update(pixels)
                 parts.append(examined)
                 kept.append(pixels[chosen[group.part]])
                 self.images += group.rows
                 bar.update(group.rows)
-        for rows, what in (
-            ([row for part in parts for row in part.wrong], "not what the recipe makes of the clean ones"),
-            ([row for part in parts for row in part.beyond], "further from the clean ones than the method goes"),
-        ):
-            if rows:
-                images = "1 image is" if len(rows) == 1 else f"this and {len(rows) - 1} more images are"
-                self.fail_at(stored.name(rows[0]), f"{images} {what}")
+        self._fail_images(
+            stored, [row for part in parts for row in part.wrong], "not what the recipe makes of the clean ones"
+        )
+        self._fail_images(
+            stored, [row for part in parts for row in part.beyond], "further from the clean ones than the method goes"
+        )
+        self._check_twin(recipe, stored, np.concatenate([part.marks for part in parts]))
         self.expect(where, "pixel digest", entry["pixels_sha256"], digest.hexdigest())
         perceptibility = reduce(add, (part.perceptibility for part in parts), Perceptibility())
         self._check_perceptibility(name, entry["perceptibility"], perceptibility.to_dict())
         separable = separability.measure(clean.pixels[chosen], np.concatenate(kept), clean.labels[chosen])
         self._check_separability(name, entry["separability"], separable)
+
+    def _fail_images(self, stored: StoredSplit, rows: Sequence[int], what: str) -> None:
+        """Fail for some rows, if there are any; the first is named."""
+        if len(rows):
+            images = "1 image is" if len(rows) == 1 else f"this and {len(rows) - 1} more images are"
+            self.fail_at(stored.name(rows[0]), f"{images} {what}")
+
+    def _check_twin(self, recipe: Recipe, stored: StoredSplit, marks: NDArray[np.uint8]) -> None:
+        """Check that a method's images with pixels are those without, but for the pixels."""
+        self.marks[recipe.name] = marks
+        base = recipe.name.removesuffix("-ops")
+        if base != recipe.name and base in self.marks:
+            rows = np.flatnonzero((self.marks.pop(base) != marks).any(1)).tolist()
+            self._fail_images(stored, rows, f"not that of {base} with the recipe's pixels")
 
     def _check_perceptibility(self, name: str, recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> None:
         """Compare measures; sums of floats may differ by their order in the last recorded digit."""
@@ -249,15 +270,24 @@ class _Verification(Findings):
 
 @dataclass(frozen=True)
 class _Examined:
-    """What was found in one row group: its measures, and the rows that are wrong, or too far from the clean ones."""
+    """What was found in one row group: its measures; rows that are wrong, or too far from the clean ones; and marks.
+
+    Of a method's images, a mark is the hash of what its twin must have: (rows, 16) uint8; of others there are none.
+    """
 
     perceptibility: Perceptibility
     wrong: list[int]
     beyond: list[int]
+    marks: NDArray[np.uint8]
 
 
 def _examine(
-    recipe: Recipe, clean: LabeledImages, shortcut: Shortcut | None, group: RowGroup, pixels: NDArray[np.uint8]
+    recipe: Recipe,
+    clean: LabeledImages,
+    shortcut: Shortcut | None,
+    twin: Shortcut | None,
+    group: RowGroup,
+    pixels: NDArray[np.uint8],
 ) -> _Examined:
     """Compare a row group with the clean images: all but a method's own perturbation is known exactly."""
     before, labels = clean.pixels[group.part], clean.labels[group.part]
@@ -269,8 +299,18 @@ def _examine(
         _, l2, linf = per_image(before, _unstamped(pixels, before, labels, shortcut))
         beyond = (l2 > bound.l2_rounded(shape) + 1e-9) | (linf > bound.linf)
     parts = (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK))
-    perceptibility = reduce(add, parts, Perceptibility())
-    return _Examined(perceptibility, *((np.flatnonzero(rows) + group.start).tolist() for rows in (wrong, beyond)))
+    return _Examined(
+        reduce(add, parts, Perceptibility()),
+        (np.flatnonzero(wrong) + group.start).tolist(),
+        (np.flatnonzero(beyond) + group.start).tolist(),
+        _marks(pixels[:0] if recipe.method is None else _stamped(pixels, labels, twin)),
+    )
+
+
+def _marks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Hash each image."""
+    hashes = [hashlib.blake2b(image.data, digest_size=MARK_BYTES).digest() for image in np.ascontiguousarray(pixels)]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, MARK_BYTES)
 
 
 def _stamped(pixels: NDArray[np.uint8], labels: NDArray[np.int64], shortcut: Shortcut | None) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ PACKAGE = Path(cifar10_s.__file__).parent
 # The house, top to bottom: a module imports only from those above it.
 ORDER = [
     "errors",
+    "form",
     "seeds",
     "parallel",
     "provenance",

@@ -221,29 +221,6 @@ def test_a_signal_inside_a_finaliser_is_not_lost(number):
         assert done.returncode in (130, -number)
 
 
-@pytest.mark.parametrize("moment", ["first rename", "second rename"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "Input/output error")])
-def test_a_swap_that_is_interrupted_keeps_the_old_folder(tmp_path, monkeypatch, moment, error):
-    folder = tmp_path / "digits"
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("years of work")
-    rename, calls = Path.rename, []
-
-    def interrupted(self, target):
-        calls.append(target)
-        done = rename(self, target) if moment == "first rename" or len(calls) != 2 or "old" in str(self) else None
-        if len(calls) == (1 if moment == "first rename" else 2):
-            raise error
-        return done
-
-    built = tmp_path / "built"
-    built.mkdir()
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        release_module._put_in_place(built, folder, overwrite=True)
-    assert (folder / "thesis.tex").read_text() == "years of work"
-
-
 def test_what_appears_during_a_build_is_not_overwritten(tmp_path, monkeypatch):
     output = tmp_path / "digits"
     write_release = release_module.write_release

@@ -12,9 +12,18 @@ from filelock import FileLock
 
 from cifar10_s.cache import cache_folder, write_whole
 from cifar10_s.errors import SourceError, unknown
+from cifar10_s.form import PLAIN_NAME, SHA256, TEXT, TEXTS, WHOLE, Each, Form, misfit
 from cifar10_s.images import LabeledImages
 
 MANIFEST = "manifest.json"
+# What is read here of a release's manifest.
+FORM: Form = {
+    "source": {"title": TEXT},
+    "classes": TEXTS,
+    "shape": Each(WHOLE),
+    "configurations": Each({"pixels_sha256": SHA256}, PLAIN_NAME),
+    "splits": Each({"pixels_sha256": SHA256}, PLAIN_NAME),
+}
 
 
 class Released:
@@ -36,16 +45,18 @@ class Released:
         self.folder = Path(where) if Path(where).is_dir() else _from_hub(str(where), [MANIFEST])
         try:
             self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-            self.title, self.configurations = self.manifest["source"]["title"], self.manifest["configurations"]
-            self.class_names = tuple(self.manifest["classes"])
-            self.shape = tuple(self.manifest["shape"])
-            test = self.manifest["splits"].get("test")
-            self._test_digest = None if test is None else str(test["pixels_sha256"])
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            wrong = misfit(self.manifest, FORM)
+        except (OSError, ValueError, RecursionError) as error:
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong is not None:
             raise SourceError(
-                f"{where}: is no release ({type(error).__name__}: {error}): expected a folder that "
-                "`cifar10-s build` wrote, or the name of such a dataset on the Hub"
-            ) from None
+                f"{where}: is no release ({MANIFEST}: {wrong}): expected a folder that `cifar10-s build` wrote, or the "
+                "name of such a dataset on the Hub"
+            )
+        self.title, self.configurations = self.manifest["source"]["title"], self.manifest["configurations"]
+        self.class_names, self.shape = tuple(self.manifest["classes"]), tuple(self.manifest["shape"])
+        test = self.manifest["splits"].get("test")
+        self._test_digest = None if test is None else str(test["pixels_sha256"])
 
     def verify(self) -> None:
         """Check a whole folder; of what the Hub gives, only the images that are read are checked, by their digests.
@@ -104,7 +115,7 @@ class Released:
             self.folder = _from_hub(self.name, [MANIFEST, "recipes/*.json"])
         try:
             return dict(json.loads((self.folder / path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise SourceError(
                 f"{self.name}: {path} cannot be read ({type(error).__name__}: {error}): fetch or build it again"
             ) from None

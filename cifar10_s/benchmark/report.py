@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifar10_s.benchmark.measured import Measured, Record, groups
+from cifar10_s.benchmark.record_form import misfit
 from cifar10_s.benchmark.sheet import Sheet
 from cifar10_s.benchmark.tables import NAMES, cells, layout, render, sheet
 from cifar10_s.errors import SourceError, unknown
@@ -186,6 +187,9 @@ def _read(path: Path) -> list[Record]:
     records = Records(path).read()
     if not records:
         raise SourceError(f"{path}: holds no record: run `cifar10-s bench` first")
+    for record in records:
+        if (what := misfit(record)) is not None:
+            raise SourceError(f"{path}: run {record['id']}: {what}: mend or remove its line")
     return list(records)
 
 

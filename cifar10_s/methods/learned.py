@@ -107,7 +107,7 @@ class Learned(Method):
             raise BuildError(
                 f"{checkpoint.unfinished}: is of another form ({error}): remove it to start again"
             ) from None
-        with work.bar, engine.deterministic():
+        with work.bar, engine.deterministic(), engine.same_threads():
             for reached in self.rounds(work):
                 work.done += 1
                 work.bar.set_postfix_str(f"round {work.done}, {reached}")

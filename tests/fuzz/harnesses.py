@@ -1,0 +1,290 @@
+"""Harnesses: for each reader, good inputs to start from, and how it is given any bytes.
+
+An input is a line that says where its bytes go (a kind, a suffix, a file's name), and these bytes.
+"""
+
+import contextlib
+import io
+import json
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import save as save_safetensors
+from synthetic_records import record
+
+import cifar10_s
+from cifar10_s import archive
+from cifar10_s.benchmark import Report
+from cifar10_s.benchmark.released import Released
+from cifar10_s.checksums import write_sums
+from cifar10_s.codec import encode
+from cifar10_s.noise_file import read_noise
+from cifar10_s.records import run_id
+from cifar10_s.shards import COLUMNS, StoredSplit
+
+SHAPE, CLASSES = (6, 5, 3), ("cat", "dog")
+SUFFIXES = (".png", ".jpg", ".bmp", ".gif", ".tif", ".webp", ".ppm")
+FEATURES = {"img": {"_type": "Image"}, "label": {"names": list(CLASSES), "_type": "ClassLabel"}}
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A reader under test.
+
+    Attributes
+    ----------
+    seeds
+        Prepares a folder, and gives good inputs.
+    read
+        Gives an input to the reader, in that folder.
+    """
+
+    seeds: Callable[[Path], Iterator[bytes]]
+    read: Callable[[bytes, Path], object]
+
+
+def split(data: bytes) -> tuple[str, bytes]:
+    """Cut an input into its line and its bytes."""
+    line, _, content = data.partition(b"\n")
+    return line.decode("utf-8", "replace"), content
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+# The original archive: the whole file, or one batch's pickle in the folder that it unpacks to.
+
+
+def archive_seeds(folder: Path) -> Iterator[bytes]:
+    batch = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [3, 9]}
+    (folder / archive.FOLDER).mkdir()
+    for name in archive.BATCHES:
+        (folder / archive.FOLDER / name).write_bytes(pickle.dumps(batch, protocol=2))
+    for mode in ("w", "w:gz"):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode=mode) as tar:
+            tar.add(folder / archive.FOLDER, archive.FOLDER)
+        yield b"tar\n" + stream.getvalue()
+    for protocol in (0, 2, 4, 5):
+        yield b"batch\n" + pickle.dumps(batch, protocol=protocol)
+
+
+def read_archive(data: bytes, folder: Path) -> None:
+    kind, content = split(data)
+    path = folder / ("a.tar" if kind == "tar" else f"{archive.FOLDER}/data_batch_3")
+    path.write_bytes(content)
+    cifar10_s.load_source(path if kind == "tar" else folder / archive.FOLDER, allow_unverified=True)
+
+
+# Shards: a whole file, the `datasets` features in its schema, or an image in it.
+
+
+def table(image: bytes | None = None, metadata: bytes | None = None) -> pa.Table:
+    features = json.dumps({"info": {"features": FEATURES}}).encode()
+    fields = [pa.field(*column) for column in COLUMNS]
+    files = [encode(picture(i)[None])[0] for i in range(3)] + [encode(picture(3)[None])[0] if image is None else image]
+    columns = [[{"bytes": file, "path": None} for file in files], [0, 1, 1, 0]]
+    schema = pa.schema(fields, {"huggingface": features if metadata is None else metadata})
+    return pa.Table.from_pydict(dict(zip(("img", "label"), columns, strict=True)), schema)
+
+
+def as_parquet(content: pa.Table, **options: object) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(content, sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet_seeds(folder: Path) -> Iterator[bytes]:
+    yield b"file\n" + as_parquet(table())
+    yield b"file\n" + as_parquet(table(), compression="none", row_group_size=2)
+    yield b"features\n" + json.dumps({"info": {"features": FEATURES}}).encode()
+    yield b"image\n" + encode(picture()[None])[0]
+
+
+def shard(data: bytes) -> bytes:
+    kind, content = split(data)
+    if kind == "features":
+        return as_parquet(table(metadata=content))
+    return as_parquet(table(image=content)) if kind == "image" else content
+
+
+def read_parquet(data: bytes, folder: Path) -> None:
+    path = folder / "train-00000-of-00001.parquet"
+    path.write_bytes(shard(data))
+    stored = StoredSplit([path], SHAPE, CLASSES)
+    stored.load()
+    _ = stored.num_bytes
+
+
+def read_parquet_source(data: bytes, folder: Path) -> None:
+    """The same as a source, through the `datasets` library."""
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data/train-00000-of-00001.parquet").write_bytes(shard(data))
+    cifar10_s.load_source(folder / "data")
+
+
+# A folder of images: a file's name and its content.
+
+
+def image_seeds(folder: Path) -> Iterator[bytes]:
+    for name in CLASSES:
+        (folder / "images" / name).mkdir(parents=True)
+        Image.fromarray(picture()).save(folder / "images" / name / "0.png")
+    for suffix in SUFFIXES:
+        stream = io.BytesIO()
+        Image.fromarray(picture(1)).save(stream, Image.registered_extensions()[suffix])
+        yield f"1{suffix}\n".encode() + stream.getvalue()
+    for mode in ("1", "P", "RGBA", "CMYK", "I;16"):
+        stream = io.BytesIO()
+        Image.fromarray(picture(1)).convert("L" if mode == "I;16" else mode).save(stream, "TIFF")
+        yield b"1.tif\n" + stream.getvalue()
+
+
+def read_images(data: bytes, folder: Path) -> None:
+    name, content = split(data)
+    path = folder / "images" / CLASSES[1] / name.replace("/", "").replace("\0", "")[:80]
+    try:
+        path.write_bytes(content)
+    except (OSError, UnicodeEncodeError):
+        return
+    try:
+        cifar10_s.load_source(folder / "images")
+    finally:
+        path.unlink()
+
+
+# Files of a release, one exchanged: the verifier, and what the benchmark reads.
+
+
+def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
+    for part, count in (("train", 4), ("test", 1)):
+        for name in CLASSES:
+            (folder / "source" / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(picture(i)).save(folder / "source" / part / name / f"{i}.png")
+    cifar10_s.build(
+        folder / "source", folder / "x", name="x", device="cpu",
+        configurations=["random-classwise-ops"], noise={"random-classwise": _class_wise(folder / "noise.npy")},
+    )  # fmt: skip
+    for name in names:
+        yield f"{name}\n".encode() + (folder / "x" / name).read_bytes()
+
+
+def _class_wise(path: Path) -> Path:
+    np.save(path, np.full((2, *SHAPE), 3, np.int8) * np.array([1, -1], np.int8)[:, None, None, None])
+    return path
+
+
+def read_release(data: bytes, folder: Path) -> None:
+    name, content = split(data)
+    path = folder / "x" / name
+    if len(name) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        return
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        if name != "SHA256SUMS":
+            write_sums(folder / "x")
+        _each(lambda: cifar10_s.verify(folder / "x"), lambda: _read_released(folder / "x"))
+    finally:
+        path.write_bytes(before)
+
+
+def _read_released(folder: Path) -> None:
+    released = Released(folder)
+    for name in released.select(None):
+        _each(lambda name=name: released.recipe(name), lambda name=name: released.train(name), released.test)
+
+
+def _each(*calls: Callable[[], object]) -> None:
+    """Make every call; what the package says of one does not spare the others."""
+    for call in calls:
+        with contextlib.suppress(cifar10_s.Cifar10SError):
+            call()
+
+
+def files_of_a_release(*names: str) -> Harness:
+    return Harness(lambda folder: release_seeds(folder, names), read_release)
+
+
+# Noise: a suffix and a file; or a pickle, in a zip whose checksums are right.
+
+
+def noise_seeds(folder: Path) -> Iterator[bytes]:
+    levels = np.random.default_rng(0).integers(-8, 9, (4, *SHAPE)).astype(np.float32)
+    tensor = torch.from_numpy(levels)
+    for save in (np.savez, np.savez_compressed):
+        stream = io.BytesIO()
+        save(stream, noise=levels, labels=np.arange(4))
+        yield b".npz\n" + stream.getvalue()
+    for dtype in (np.float32, np.int8, ">f4", object):
+        stream = io.BytesIO()
+        np.save(stream, levels.astype(dtype))
+        yield b".npy\n" + stream.getvalue()
+    yield b".safetensors\n" + save_safetensors({"noise": tensor, "other": tensor[:1].clone()})
+    for content in (tensor, {"delta": tensor, "epsilon": 8}, [torch.nn.Parameter(tensor)]):
+        stream = io.BytesIO()
+        torch.save(content, stream)
+        yield b".pt\n" + stream.getvalue()
+        with zipfile.ZipFile(stream) as saved:
+            yield b"pickle\n" + saved.read("archive/data.pkl")
+    (folder / "base.pt").write_bytes(stream.getvalue())
+
+
+def read_noise_file(data: bytes, folder: Path) -> None:
+    kind, content = split(data)
+    path = folder / f"noise{kind if kind in ('.npz', '.npy', '.safetensors') else '.pt'}"
+    if kind == "pickle":
+        with zipfile.ZipFile(folder / "base.pt") as base, zipfile.ZipFile(path, "w") as made:
+            for member in base.namelist():
+                made.writestr(member, content if member.endswith("data.pkl") else base.read(member))
+    else:
+        path.write_bytes(content)
+    read_noise(path, shape=SHAPE, images=4, classes=2, linf=8)
+
+
+# Records: a file of lines, or the settings of one whose id is right.
+
+
+def record_seeds(folder: Path) -> Iterator[bytes]:
+    made = [record(), record("ops", "mixup", final=None), record("em-ops", seed=1, evaluations={"ops": 3.0})]
+    yield b"lines\n" + b"".join(json.dumps(one).encode() + b"\n" for one in made)
+    for one in made:
+        yield b"record\n" + json.dumps(one).encode()
+
+
+def read_records(data: bytes, folder: Path) -> None:
+    kind, content = split(data)
+    if kind == "record":
+        try:
+            one = json.loads(content)
+            one["id"] = run_id(one["settings"])
+            content = b"".join(json.dumps(line).encode() + b"\n" for line in (record("ops"), one))
+        except (ValueError, TypeError, LookupError, RecursionError):
+            pass
+    (folder / "records.jsonl").write_bytes(content)
+    report = Report.of([folder / "records.jsonl"])
+    _each(report.tables, lambda: report.tables(format="latex"))
+
+
+HARNESSES = {
+    "archive": Harness(archive_seeds, read_archive),
+    "parquet": Harness(parquet_seeds, read_parquet),
+    "parquet-source": Harness(parquet_seeds, read_parquet_source),
+    "images": Harness(image_seeds, read_images),
+    "manifest": files_of_a_release("manifest.json"),
+    "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
+    "card": files_of_a_release("README.md", "SHA256SUMS"),
+    "noise": Harness(noise_seeds, read_noise_file),
+    "records": Harness(record_seeds, read_records),
+}

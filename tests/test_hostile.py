@@ -1,0 +1,92 @@
+"""Hostile input: every reader reads it or refuses it in one of this package's errors, and does nothing else.
+
+``tests/corpus`` keeps what once made a reader fail; ``make fuzz`` looks for more.
+"""
+
+import random
+from functools import cache
+from pathlib import Path
+
+import pytest
+from fuzz.harnesses import HARNESSES
+from fuzz.loop import Checked, HarmError, inputs
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of Pillow, on a broken TIFF
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, caches):
+    """Prepare each reader once."""
+    return cache(lambda reader: Checked(HARNESSES[reader], tmp_path_factory.mktemp(reader), caches))
+
+
+@pytest.fixture(autouse=True)
+def _caches_of_its_own(_private_caches, caches, monkeypatch):
+    """All that a reader may write to besides its folder."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", caches / "datasets")
+    monkeypatch.setenv("CIFAR10_S_CACHE", str(caches / "own"))
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_once_made_a_reader_fail(checked, path):
+    checked(path.parent.name).check(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("reader", "count"),
+    [
+        ("archive", 300), ("parquet", 200), ("parquet-source", 10), ("images", 300), ("manifest", 30), ("recipe", 20),
+        ("card", 20), ("noise", 300), ("records", 200),
+    ],
+)  # fmt: skip
+def test_some_hostile_inputs(checked, reader, count):
+    for data, _ in zip(inputs(checked(reader).seeds, random.Random(0)), range(count)):
+        checked(reader).check(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", HARNESSES)
+def test_many_hostile_inputs(checked, reader):
+    count = 500 if reader in ("manifest", "recipe", "card", "parquet-source") else 5_000
+    for data, _ in zip(inputs(checked(reader).seeds, random.Random(1)), range(count)):
+        checked(reader).check(data)
+
+
+def test_every_reader_reads_its_seeds(checked):
+    """Or the inputs made from them would go nowhere."""
+    refused = {reader: sum(map(checked(reader)._refused, checked(reader).seeds)) for reader in HARNESSES}
+    # A pickle of protocol 5; images that are not in colour, or more than that; an array of objects.
+    assert {reader: count for reader, count in refused.items() if count} == {"archive": 1, "images": 4, "noise": 1}
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("import os; os.system('true')", "os.system"),
+        ("open('/tmp/cifar10-s-was-here', 'w')", "/tmp/cifar10-s-was-here"),
+        ("open('/etc/passwd').read()", "/etc/passwd"),
+        ("import os; os.mkdir('/tmp/cifar10-s-was-here')", "/tmp/cifar10-s-was-here"),
+        ("kept.append(bytearray(1 << 30))", "KiB"),
+    ],
+)
+def test_harm_is_seen(tmp_path, harm, found):
+    """The loop itself would tell."""
+    from fuzz.harnesses import Harness
+
+    kept = []
+    reader = Checked(Harness(lambda folder: iter(()), lambda data, folder: exec(data, {"kept": kept})), tmp_path)
+    try:
+        with pytest.raises(HarmError, match=found):
+            reader.check(harm.encode())
+    finally:
+        for path in (Path("/tmp/cifar10-s-was-here"),):
+            path.is_dir() and path.rmdir()
+            path.is_file() and path.unlink()

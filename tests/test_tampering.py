@@ -1,0 +1,283 @@
+"""Whoever changes a release, and makes every number in it anew that can be made anew, is found out and told where."""
+
+import io
+import json
+import random
+import re
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import cifar10_s
+from cifar10_s import perceptibility, separability
+from cifar10_s.checksums import SUMS, hash_folder, write_sums
+from cifar10_s.codec import encode
+from cifar10_s.declarations import check_summaries
+from cifar10_s.errors import VerificationError
+from cifar10_s.findings import Findings
+from cifar10_s.images import LabeledImages
+
+NOISE_LEVEL = 3
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, sample):
+    """A release with noise from a file, a method and their twins."""
+    root = tmp_path_factory.mktemp("tampering")
+    noise = np.random.default_rng(0).integers(-NOISE_LEVEL, NOISE_LEVEL + 1, sample.pixels.shape)
+    np.save(root / "noise.npy", noise.astype(np.int8))
+    return cifar10_s.build(
+        "sample", root / "digits", name="digits", device="cpu", noise={"random-samplewise": root / "noise.npy"},
+        configurations=["ops", "lsp", "lsp-ops", "random-samplewise", "random-samplewise-ops"],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    return shutil.copytree(built.folder, tmp_path / "copy")
+
+
+def shard(folder, name):
+    return next(folder.glob(f"data/{name}/train-*.parquet"))
+
+
+def read(folder, name):
+    """Read a configuration as (N, H, W, C) pixels and labels."""
+    table = pq.read_table(shard(folder, name))
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["img"].to_pylist()])
+    return pixels[..., None].copy(), table["label"].to_numpy().copy()
+
+
+def write(folder, name, pixels, labels):
+    schema = pq.read_schema(shard(folder, name))
+    images = [{"bytes": data, "path": None} for data in encode(pixels)]
+    columns = [pa.array(images, schema.field("img").type), pa.array(labels)]
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), shard(folder, name))
+
+
+def make_anew(folder, *changed):
+    """Make all that an attacker can: digests, measures, sizes, the card's and the manifest's numbers, the sums."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    card = (folder / "README.md").read_text()
+    clean = LabeledImages(*read(folder, "clean"), tuple(manifest["classes"]))
+    for name in changed:
+        entry, pixels_and_labels = manifest["configurations"][name], read(folder, name)
+        images = LabeledImages(*pixels_and_labels, tuple(manifest["classes"]))
+        card = card.replace(entry["pixels_sha256"], images.digest())
+        entry.update(rows=len(images), pixels_sha256=images.digest())
+        entry["perceptibility"] = perceptibility.measure_all(clean.pixels, images.pixels).to_dict()
+        entry["separability"] = separability.measure_all(clean, images).to_dict()
+        card = with_sizes(card, folder, name)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "README.md").write_text(card)
+    write_sums(folder)
+
+
+def with_sizes(card, folder, name):
+    """Give the card with the sizes that a configuration's shard has now."""
+    sizes = {}
+    for split, path in (("train", shard(folder, name)), ("test", next(folder.glob("data/test-*")))):
+        table = pq.read_table(path)
+        images = sum(len(row["bytes"]) for row in table["img"].to_pylist())
+        sizes[split] = images + 8 * len(table), path.stat().st_size
+    start = card.index(f"- config_name: {name}\n", card.index("dataset_info:"))
+    end = start + card[start:].index("dataset_size:") + 40
+    part = card[start:end]
+    part = re.sub(r"(name: train\n +num_bytes: )\d+", rf"\g<1>{sizes['train'][0]}", part)
+    part = re.sub(r"(download_size: )\d+", rf"\g<1>{sum(size for _, size in sizes.values())}", part)
+    part = re.sub(r"(dataset_size: )\d+", rf"\g<1>{sum(size for size, _ in sizes.values())}", part)
+    return card[:start] + part + card[end:]
+
+
+def failures(folder):
+    with pytest.raises(VerificationError) as caught:
+        cifar10_s.verify(folder)
+    return caught.value.failures
+
+
+def change_bytes(folder, count):
+    """Change one byte anywhere, again and again; each time the file is named, and the change undone."""
+    chance, files = random.Random(0), [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for _ in range(count):
+        path = chance.choice(files)
+        original = path.read_bytes()
+        changed = bytearray(original)
+        changed[chance.randrange(len(changed))] ^= chance.randrange(1, 256)
+        path.write_bytes(changed)
+        name, found = path.relative_to(folder).as_posix(), failures(folder)
+        # A changed line of the sums names itself, or the file whose digest or path it changes.
+        assert name == SUMS or found == (next(line for line in found if line.startswith(f"{name}: expected SHA-256")),)
+        path.write_bytes(original)
+
+
+def test_some_changed_bytes(folder):
+    change_bytes(folder, 300)
+
+
+@pytest.mark.slow
+def test_a_thousand_changed_bytes(folder):
+    change_bytes(folder, 1000)
+    cifar10_s.verify(folder)
+
+
+def test_what_is_made_anew_verifies(folder):
+    """Or the tests below would find the helper's mistakes."""
+    for name in ("ops", "lsp-ops"):
+        write(folder, name, *read(folder, name))
+    make_anew(folder, "ops", "lsp-ops")
+    cifar10_s.verify(folder)
+
+
+@pytest.mark.parametrize("name", ["README.md", "manifest.json", "recipes/ops.json", "figures/lsp.png", "data/lsp"])
+def test_a_file_that_is_renamed(folder, name):
+    """Both names are told, with the old sums and with new ones."""
+    path = shard(folder, "lsp") if name == "data/lsp" else folder / name
+    renamed = path.with_name(f"x{path.name}")
+    path.rename(renamed)
+    old, new = (found.relative_to(folder).as_posix() for found in (path, renamed))
+    assert set(failures(folder)) == {f"{old}: is missing", f"{new}: is not listed in SHA256SUMS"}
+    write_sums(folder)
+    found = failures(folder)
+    assert any(line.startswith(old.split("-0")[0]) for line in found)
+    # Without a manifest, it is not known what else should be there.
+    assert name == "manifest.json" or f"{new}: is no part of a release" in found
+
+
+@pytest.mark.parametrize("one", ["ops", "lsp", "random-samplewise"])
+def test_two_configurations_exchanged(folder, one):
+    other = {"ops": "lsp-ops", "lsp": "lsp-ops", "random-samplewise": "lsp"}[one]
+    first, second = shard(folder, one), shard(folder, other)
+    data = first.read_bytes()
+    shutil.copy(second, first)
+    second.write_bytes(data)
+    make_anew(folder, one, other)
+    found = failures(folder)
+    assert any(line.startswith(f"data/{one}/train-") for line in found)
+
+
+@pytest.mark.parametrize("name", ["ops", "lsp", "lsp-ops", "random-samplewise-ops"])
+def test_two_rows_exchanged(folder, name):
+    """Of one class, so that the labels fit."""
+    pixels, labels = read(folder, name)
+    first, second = np.flatnonzero(labels == 4)[[3, 9]]
+    pixels[[first, second]] = pixels[[second, first]]
+    write(folder, name, pixels, labels)
+    make_anew(folder, name)
+    assert any(
+        re.fullmatch(rf"data/{name}/train-.*: row {first}: this and 1 more images are .*", line)
+        for line in failures(folder)
+    )
+
+
+@pytest.mark.parametrize("name", ["ops", "lsp", "random-samplewise-ops"])
+def test_a_changed_label(folder, name):
+    pixels, labels = read(folder, name)
+    before, labels[700] = labels[700], (labels[700] + 1) % 10
+    write(folder, name, pixels, labels)
+    make_anew(folder, name)
+    expected = f"row 700: expected label {before}, as in data/clean, got {labels[700]}"
+    assert any(line.startswith(f"data/{name}/train-") and line.endswith(expected) for line in failures(folder))
+
+
+@pytest.mark.parametrize("name", ["ops", "lsp-ops"])
+def test_a_changed_recipe_and_images_that_follow_it(folder, name):
+    path = folder / f"recipes/{name}.json"
+    record = json.loads(path.read_text())
+    pixels, labels = read(folder, name)
+    clean, _ = read(folder, "clean")
+    entry = record["shortcut"]["classes"][2]["pixels"][0]
+    row, column = entry["row"], entry["column"]
+    entry["row"] = (row + 1) % 8
+    of_class = labels == 2
+    pixels[of_class, row, column] = clean[of_class, row, column]
+    pixels[of_class, entry["row"], column] = entry["color"]
+    path.write_text(json.dumps(record))
+    write(folder, name, pixels, labels)
+    make_anew(folder, name)
+    assert any(line.startswith(f"recipes/{name}.json: shortcut: expected ") for line in failures(folder))
+
+
+@pytest.mark.parametrize("name", ["lsp", "random-samplewise"])
+@pytest.mark.parametrize("twin", ["", "-ops"])
+def test_noise_that_its_twin_does_not_have(folder, name, twin):
+    """One level less in one value: within every bound."""
+    pixels, labels = read(folder, f"{name}{twin}")
+    clean, _ = read(folder, "clean")
+    pixel = json.loads((folder / f"recipes/{name}-ops.json").read_text())["shortcut"]["classes"][labels[9]]["pixels"][0]
+    change = pixels[9, ..., 0].astype(int) - clean[9, ..., 0]
+    change[pixel["row"], pixel["column"]] = 0
+    row, column = np.unravel_index(np.abs(change).argmax(), change.shape)
+    pixels[9, row, column] -= np.sign(change[row, column]).astype(np.uint8)
+    write(folder, f"{name}{twin}", pixels, labels)
+    make_anew(folder, f"{name}{twin}")
+    found = failures(folder)
+    expected = rf"data/{name}-ops/train-.*: row 9: 1 image is not that of {name} with the recipe's pixels"
+    assert len(found) == 1
+    assert re.fullmatch(expected, found[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "per-pixel"}, "noise: kind: expected sample-wise or class-wise, got per-pixel"),
+        ({"sha256": "0" * 63}, "noise: sha256: expected 64 hexadecimal digits"),
+        ({"sha256": "G" * 64}, "noise: sha256: expected 64 hexadecimal digits"),
+        ({"file": "../noise.npy"}, "noise: file: expected a name without its folder"),
+        ({"file": "C:\\noise.npy"}, "noise: file: expected a name without its folder"),
+        ({"file": ".."}, "noise: file: expected a name without its folder"),
+        ({"file": ""}, "noise: file: expected a name without its folder"),
+        ({"file": "a\x1b[31m"}, "noise: file: expected a name without its folder"),
+        ({"file": 5}, "recipe: expected"),
+        ({"linf": 9}, "recipe: expected"),
+    ],
+    ids=range(10),
+)
+def test_a_noise_file_of_another_form(folder, change, message):
+    path = folder / "recipes/random-samplewise.json"
+    record = json.loads(path.read_text())
+    record["recipe"]["method"].update(change)
+    path.write_text(json.dumps(record))
+    write_sums(folder)
+    assert any(line.startswith(f"recipes/random-samplewise.json: {message}") for line in failures(folder))
+
+
+def test_a_card_that_says_something_else_of_a_configuration(folder):
+    path = folder / "README.md"
+    path.write_text(path.read_text().replace("| One-Pixel Shortcut as in the paper (Eq. 2) |", "| clean images |"))
+    write_sums(folder)
+    assert failures(folder) == (
+        "README.md: expected a line on ops: One-Pixel Shortcut as in the paper (Eq. 2), 1438 images",
+    )
+
+
+def test_a_card_without_the_notice(folder):
+    """As if what the manifest has were reduced."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    lines = (folder / "README.md").read_text().splitlines()
+    for name in ("lsp", "lsp-ops"):
+        manifest["configurations"][name]["budget"] = "small"
+    findings = Findings(folder)
+    check_summaries(findings, manifest, lines)
+    notice = "> **Reduced recipe:** `lsp`, `lsp-ops`."
+    assert findings.failures == [f"README.md: expected the notice {notice}"]
+    check_summaries(findings, manifest, [*lines, f"{notice} Their noise was made on a small budget,"])
+    assert len(findings.failures) == 1
+
+
+@pytest.mark.slow
+def test_a_card_without_the_notice_of_reduced_recipes(tmp_path):
+    options = {"name": "x", "configurations": ["em-classwise"], "budget": "small", "device": "cpu"}
+    folder = cifar10_s.build("sample", tmp_path / "x", **options).folder
+    path = folder / "README.md"
+    assert "> **Reduced recipe:** `em-classwise`. " in path.read_text()
+    path.write_text(path.read_text().replace("**Reduced recipe:**", "Note:"))
+    write_sums(folder)
+    assert failures(folder) == ("README.md: expected the notice > **Reduced recipe:** `em-classwise`.",)
+
+
+def test_a_release_that_is_not_changed(folder, built):
+    assert cifar10_s.verify(folder).files == built.files == hash_folder(folder)
