@@ -11,7 +11,7 @@ import typer
 from cifar10_s.cli_bench import Json
 
 if TYPE_CHECKING:
-    from cifar10_s import Publication
+    from cifar10_s.publish import Publication
 
 Endpoint = Annotated[
     str | None, typer.Option(metavar="URL", help="Where the Hub is.  [default: $HF_ENDPOINT, or huggingface.co]")
@@ -39,7 +39,7 @@ def push_command(
 
     Example: cifar10-s push cifar10-s --repo-id me/cifar10-s --dry-run
     """
-    from cifar10_s import push
+    from cifar10_s.publish import push
 
     done = push(folder, repo_id, revision=revision, private=private, endpoint=endpoint, dry_run=dry_run)
     if as_json:

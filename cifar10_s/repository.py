@@ -42,7 +42,10 @@ ADVICE = {
 
 # The library's errors derive from those of the HTTP client beneath, which changes from version to version.
 OF_THE_CLIENT = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
-OF_A_CONVERSATION: tuple[type[Exception], ...] = (RuntimeError, ValueError, OSError, *OF_THE_CLIENT)
+# The last three come of answers of another form than the library expects.
+OF_A_CONVERSATION: tuple[type[Exception], ...] = (
+    RuntimeError, ValueError, OSError, *OF_THE_CLIENT, AttributeError, LookupError, TypeError,
+)  # fmt: skip
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -177,7 +180,8 @@ class Repository:
         """Say what went wrong at the root of an error, in short and printable, without the token."""
         *_, root = _chain(error)
         status, secret = _status(error), self.api.token or get_token()
-        message = getattr(root, "server_message", None) or ("" if status else f"{type(root).__name__}: {root}")
+        told = (getattr(e, "server_message", None) for e in _chain(error))
+        message = next(filter(None, told), "" if status else f"{type(root).__name__}: {root}")
         text = " ".join(filter(None, (f"HTTP {status}" if status else "", message)))
         text = text.replace(str(secret), "…") if secret else text
         return "".join(c if c.isprintable() else " " for c in text)[:300]

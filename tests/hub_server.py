@@ -9,6 +9,7 @@ import json
 import re
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -62,7 +63,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests of a kind: a status, or ``cut``, ``cut half-way``, ``cut after``."""
+    """What goes wrong with the next requests of a kind: a status, cut, cut half-way, cut after (it is done), stall."""
 
     kind: str
     what: object
@@ -82,7 +83,7 @@ class Hub:
     def __init__(self):
         self.repos, self.objects, self.faults, self.lies = {}, {}, [], {}
         self.requests, self.uploads = [], []
-        self.lock = threading.RLock()
+        self.lock, self.stalled = threading.RLock(), threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.endpoint, self.storage = (
@@ -150,6 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
             fault = next((fault for fault in self.hub.faults if fault.kind == kind and fault.times > 0), None)
             if fault:
                 fault.times -= 1
+        if fault and fault.what == "stall":
+            self.hub.stalled.set()
+            self.rfile.read()
+            return self.hang_up()
         if fault and fault.what in ("cut", "cut half-way"):
             self.rfile.read(int(self.headers.get("content-length", 0)) // 2 if fault.what == "cut half-way" else 0)
             return self.hang_up()
@@ -163,14 +168,15 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             headers = {"X-Error-Message": refusal.message, **refusal.headers}
             headers |= {"X-Error-Code": refusal.code} if refusal.code else {}
-            return self.send(refusal.status, {"error": refusal.message}, headers)
+            status, data = refusal.status, {"error": refusal.message}
         if fault:
             return self.hang_up()
         return self.send(status, data, headers)
 
     def hang_up(self):
         self.close_connection = True
-        self.connection.shutdown(2)
+        with suppress(OSError):
+            self.connection.shutdown(2)
 
     def read(self):
         if self.body is None and self.headers.get("transfer-encoding", "").lower() == "chunked":
