@@ -45,9 +45,9 @@ build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.g
 verify: $(READY) ## Check every file and image of the built dataset
 	$(BIN)/cifar10-s verify $(OUTPUT)
 
-push: verify ## Verify, then upload to the Hub in one commit: make push REPO_ID=me/cifar10-s
+push: $(READY) ## Verify, then upload to the Hub in one commit: make push REPO_ID=me/cifar10-s
 	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
-	$(BIN)/hf upload $(REPO_ID) $(OUTPUT) --repo-type dataset --commit-message "Release of $(OUTPUT)"
+	$(BIN)/cifar10-s push $(OUTPUT) --repo-id $(REPO_ID)
 
 bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
 	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))

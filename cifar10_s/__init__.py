@@ -6,6 +6,7 @@ from cifar10_s.errors import (
     BuildError,
     ChecksumError,
     Cifar10SError,
+    HubError,
     SourceError,
     UsageError,
     VerificationError,
@@ -16,6 +17,8 @@ from cifar10_s.shortcut import Shortcut
 
 if TYPE_CHECKING:
     from cifar10_s.builder import load
+    from cifar10_s.publish import Publication, push
+    from cifar10_s.published import PublishedRelease, verify_published
     from cifar10_s.release import build
     from cifar10_s.sources import load_source
     from cifar10_s.verification import VerifiedRelease, verify
@@ -24,7 +27,10 @@ __all__ = [
     "BuildError",
     "ChecksumError",
     "Cifar10SError",
+    "HubError",
     "LabeledImages",
+    "Publication",
+    "PublishedRelease",
     "Shortcut",
     "SourceError",
     "UsageError",
@@ -33,18 +39,24 @@ __all__ = [
     "build",
     "load",
     "load_source",
+    "push",
     "score_maps",
     "search",
     "verify",
+    "verify_published",
 ]
 
 # These need `datasets` and pyarrow: the search must import on a machine that has neither.
 _LAZY = {
+    "Publication": "publish",
+    "PublishedRelease": "published",
     "VerifiedRelease": "verification",
     "build": "release",
     "load": "builder",
     "load_source": "sources",
+    "push": "publish",
     "verify": "verification",
+    "verify_published": "published",
 }
 
 

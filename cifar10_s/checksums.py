@@ -19,6 +19,16 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_bytes(data: bytes) -> str:
+    """Give the SHA-256 of bytes, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def git_blob_id(data: bytes) -> str:
+    """Give the SHA-1 by which git, and so the Hub, names a small file's bytes, 40 hexadecimal digits."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
 def list_files(folder: Path) -> tuple[list[str], list[str]]:
     """List a folder's plain files, and what no release has: links, devices, empty folders. Sorted paths with ``/``."""
     plain: list[str] = []

@@ -1,4 +1,4 @@
-"""The command line: ``cifar10-s search | build | verify | bench | tables | report``."""
+"""The command line: ``cifar10-s search | build | verify | push | bench | tables | report``."""
 
 import json
 import logging
@@ -6,18 +6,21 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cifar10_s import cli_bench
+from cifar10_s import cli_bench, cli_hub
 from cifar10_s.cli_bench import Json
+from cifar10_s.cli_hub import Endpoint
 from cifar10_s.errors import Cifar10SError, UsageError, VerificationError
 
 app = typer.Typer(
     name="cifar10-s",
-    help="The One-Pixel Shortcut on CIFAR-10 and on your own images: search, build a dataset, verify it, measure it.",
+    help="The One-Pixel Shortcut on CIFAR-10 and on your own images: search, build a dataset, verify, publish "
+    "and measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -156,25 +159,59 @@ def _methods_and_paths(texts: list[str]) -> dict[str, str]:
 
 @app.command("verify")
 def verify_command(
-    folder: Annotated[Path, typer.Argument(help="A folder that `build` wrote.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|NAMESPACE/NAME[@REVISION]",
+            help="A folder that `build` wrote, or such a dataset on the Hub; a local folder of that name wins.",
+        ),
+    ],
+    download: Annotated[
+        bool, typer.Option("--download", help="Of a dataset on the Hub, fetch all and check every image too.")
+    ] = False,
+    endpoint: Endpoint = None,
     as_json: Json = False,
 ) -> None:
     """Reopen a built dataset and check every file, every image and every number; status 1 if anything is wrong.
 
+    One on the Hub is checked by the Hub's hashes, of which nothing large is fetched; with --download, as a folder is.
+
     Example: cifar10-s verify cifar10-s
+
+    Example: cifar10-s verify me/cifar10-s@v1.0.0 --download
     """
-    from cifar10_s import verify
+    from cifar10_s import verify, verify_published
 
     try:
-        release = verify(folder)
+        if _is_on_the_hub(dataset):
+            _report_published(verify_published(dataset, download=download, endpoint=endpoint), as_json)
+            return
+        if download or endpoint:
+            raise UsageError(f"{dataset}: --download and --endpoint are for a dataset on the Hub, and this is a path")
+        release = verify(dataset)
     except VerificationError as error:
         if as_json:
-            typer.echo(json.dumps({"verified": False, "folder": str(folder), "failures": error.failures}))
+            typer.echo(json.dumps({"verified": False, "folder": dataset, "failures": error.failures}))
         raise
     _report("verified", release, as_json)
 
 
-for name, command in cli_bench.COMMANDS.items():
+def _is_on_the_hub(name: str) -> bool:
+    looks_like_a_path = name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") != 1
+    return not looks_like_a_path and not Path(name).exists()
+
+
+def _report_published(release: Any, as_json: bool) -> None:
+    if as_json:
+        record = {"verified": True, "dataset": release.repo_id, "commit": release.commit, "images": release.images}
+        typer.echo(json.dumps({**record, "files": len(release.files), "manifest": release.manifest}))
+        return
+    opened = f"{release.images} images" if release.images else "by the Hub's hashes; --download opens the images too"
+    typer.echo(f"{release.repo_id} at {release.commit}: verified: {len(release.files)} files, {opened}")
+    _describe(release.manifest)
+
+
+for name, command in {**cli_hub.COMMANDS, **cli_bench.COMMANDS}.items():
     app.command(name)(command)
 
 
@@ -184,9 +221,13 @@ def _report(done: str, release: Any, as_json: bool) -> None:
         typer.echo(json.dumps({**record, "files": len(release.files), "manifest": release.manifest}))
         return
     typer.echo(f"{release.folder}: {done}: {len(release.files)} files, {release.images} images")
-    typer.echo(f"{release.manifest['title']}, version {release.manifest['version']}")
-    width = max(map(len, release.manifest["configurations"]))
-    for name, entry in release.manifest["configurations"].items():
+    _describe(release.manifest)
+
+
+def _describe(manifest: Mapping[str, Any]) -> None:
+    typer.echo(f"{manifest['title']}, version {manifest['version']}")
+    width = max(map(len, manifest["configurations"]))
+    for name, entry in manifest["configurations"].items():
         typer.echo(
             f"  {name:{width}} {entry['rows']:7} images  pixels {entry['pixels_sha256'][:16]}…  {entry['summary']}"
         )
@@ -196,6 +237,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line; gives the exit status. This package's errors become one line each."""
     # Our own bars are silent in a pipe; those of the library are not.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     # What is broken gets one line from us; the warnings of the libraries beneath say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
@@ -209,7 +253,9 @@ def run(arguments: list[str] | None = None) -> int:
         status = end.code if isinstance(end.code, int) else 0
         # Ctrl-C, or a signal that `_stop` turned into an orderly end.
         return (
-            _fail("interrupted; what was unfinished is removed; rounds that a method has done are kept", status=status)
+            _fail(
+                "interrupted; nothing half-done is left, and the same command goes on from what is done", status=status
+            )
             if status > 128
             else status
         )

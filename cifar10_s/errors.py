@@ -45,6 +45,10 @@ class VerificationError(Cifar10SError):
         super().__init__("\n".join(failures))
 
 
+class HubError(Cifar10SError):
+    """The Hub cannot be reached, does not let us in, or holds what must not be replaced."""
+
+
 def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
     """Make the error for a name that is not in a table; it lists the ``valid`` ones."""
     return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(valid)}")

@@ -81,6 +81,34 @@ def verify(folder: str | Path) -> VerifiedRelease:
     return VerifiedRelease(folder, verification.manifest, verification.files, verification.images)
 
 
+def check_listing(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
+    """Check a release by its manifest and the names of its files; of these, only the manifest must be there.
+
+    Parameters
+    ----------
+    folder
+        Where ``manifest.json`` is.
+    files
+        The SHA-256 of every file that the release has, by path.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    VerificationError
+        Naming every file that is missing or too many, and what is wrong with the manifest.
+    """
+    verification = _Verification(folder)
+    verification.files = dict(files)
+    verification.check_layout()
+    if verification.failures:
+        raise VerificationError(verification.failures)
+    return verification.manifest
+
+
 class _Verification(Findings):
     """One run over a release; its steps add to the findings."""
 

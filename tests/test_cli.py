@@ -70,10 +70,15 @@ def test_build_and_verify(tmp_path, environment):
         (["build", "--noise", "em=a", "--noise", "em=b"], 2, "--noise: expected one file for em, got a and b"),
         (["verify", "nowhere"], 1, "nowhere: is not a folder"),
         (["verify"], 2, "Missing argument"),
+        (["verify", "nowhere", "--download"], 2, "are for a dataset on the Hub, and this is a path"),
+        (["verify", "me/digits@"], 2, "expected <namespace>/<name>[@<revision>]"),
+        (["push", "nowhere"], 2, "Missing option '--repo-id'"),
+        (["push", "nowhere", "--repo-id", "digits"], 2, "expected <namespace>/<name>, such as me/cifar10-s"),
+        (["push", "nowhere", "--repo-id", "me/digits"], 1, "nowhere: is not a folder"),
         (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: is not there"),
         (["sing"], 2, "No such command"),
     ],
-    ids=range(10),
+    ids=range(15),
 )
 def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
     done = run(*arguments, cwd=tmp_path, environment=environment)
@@ -84,7 +89,7 @@ def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, st
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"], ["bench"], ["tables"]])
+@pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"], ["push"], ["bench"], ["tables"]])
 def test_help_teaches(tmp_path, environment, command):
     done = run(*command, "--help", cwd=tmp_path, environment=environment)
     assert done.returncode == 0

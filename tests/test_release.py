@@ -195,7 +195,7 @@ def test_a_signal_leaves_nothing(tmp_path, delay, number):
     if process.returncode == 0:
         pytest.fail("the build was over before it was interrupted")
     assert process.returncode == 128 + number
-    assert errors == "cifar10-s: interrupted; what was unfinished is removed; rounds that a method has done are kept\n"
+    assert errors == "cifar10-s: interrupted; nothing half-done is left; what is kept need not be done again\n"
     assert not list(tmp_path.iterdir())
 
 

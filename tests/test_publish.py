@@ -1,0 +1,522 @@
+"""A release goes to a Hub whole or not at all, over a real conversation with the released libraries."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+from hub_server import TOKEN, File, Hub, git_id
+from huggingface_hub import constants
+
+import cifar10_s
+from cifar10_s import cli
+from cifar10_s.checksums import hash_folder, write_sums
+from cifar10_s.errors import HubError, UsageError, VerificationError
+from cifar10_s.verification import VerifiedRelease
+
+WRITES = {"create", "preupload", "batch", "upload", "check", "commit", "tag", "branch"}
+REPO = "me/digits-s"
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that would have been waited."""
+    seconds = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub whose token is in the environment. It has no Xet, which the library would take."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    huggingface_hub.utils.disable_progress_bars()
+    with Hub() as hub:
+        yield hub
+
+
+def small_release(folder, *, version="0.3.0", is_cifar10=False, pixels="aa", shards=4):
+    """A folder of few bytes that stands for a verified one: what is pushed is not opened again."""
+    (folder / "data/ops").mkdir(parents=True)
+    for i in range(shards):
+        name = f"data/ops/train-{i:05d}-of-{shards:05d}.parquet"
+        (folder / name).write_bytes(f"{pixels} {i}".encode() * 40_000)
+    (folder / "README.md").write_text("---\nlicense: unknown\n---\n# Digits\n")
+    manifest = {
+        "version": version,
+        "title": "One-Pixel Shortcut on digits",
+        "source": {"title": "digits", "is_cifar10": is_cifar10},
+        "configurations": {"ops": {"pixels_sha256": pixels}},
+        "splits": {},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_sums(folder)
+    return VerifiedRelease(folder, manifest, hash_folder(folder), 1)
+
+
+@pytest.fixture
+def small(tmp_path):
+    return small_release(tmp_path / "small")
+
+
+def push(hub, release, repo_id=REPO, **options):
+    return cifar10_s.push(release, repo_id, endpoint=hub.endpoint, **options)
+
+
+def bytes_of(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def assert_published(hub, release, commits=1):
+    """The branch and the tag have the release's very bytes, and nobody saw less."""
+    tag = f"v{release.manifest['version']}"
+    assert hub.files(REPO) == hub.files(REPO, tag) == bytes_of(release.folder)
+    assert len(hub.repos[REPO].messages) == 1 + commits
+
+
+def assert_untouched(hub, repo_id=REPO):
+    assert not WRITES & set(hub.requests)
+    assert repo_id not in hub.repos or len(hub.repos[repo_id].messages) == 1
+
+
+def test_a_push_is_one_commit_and_a_tag(hub, release):
+    done = push(hub, release)
+    assert done.status == "published"
+    assert done.commit == hub.repos[REPO].branches["main"] == hub.repos[REPO].tags[done.tag]
+    assert set(done.difference.new) == set(done.sizes) == {*release.files, "SHA256SUMS"}
+    assert_published(hub, release)
+    before = list(hub.requests)
+    again = push(hub, release)
+    assert (again.status, again.commit) == ("unchanged", done.commit)
+    assert not again.difference
+    assert not WRITES & set(hub.requests[len(before) :])
+
+
+def test_datasets_loads_what_was_pushed(hub, release, tmp_path):
+    push(hub, release)
+    code = f"""
+import json, sys
+import numpy as np
+from datasets import load_dataset
+plain = load_dataset("{REPO}", "ops")
+assert not any(name.startswith("cifar10_s") for name in sys.modules)
+streamed = load_dataset("{REPO}", "ops", streaming=True)
+told = {{}}
+for split in ("train", "test"):
+    rows, flow = plain[split], list(streamed[split])
+    assert [row["label"] for row in flow] == rows["label"][:]
+    pixels = np.stack([np.asarray(image) for image in rows["img"]])
+    assert (pixels == np.stack([np.asarray(row["img"]) for row in flow])).all()
+    np.save(f"{{sys.argv[1]}}/{{split}}.npy", pixels)
+"""
+    environment = {
+        **os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": "",
+        "HF_HUB_DISABLE_XET": "1",
+    }  # fmt: skip
+    environment.pop("HF_TOKEN")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True, cwd=tmp_path)
+    images = {split: cifar10_s.load_source("sample", split=split) for split in ("train", "test")}
+    images["train"] = cifar10_s.search(images["train"], device="cpu").stamp(images["train"])
+    for split, expected in images.items():
+        assert np.array_equal(np.load(tmp_path / f"{split}.npy"), expected.pixels[..., 0])
+
+
+def test_the_command_line(hub, release, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_VERBOSITY", "error")
+    folder, endpoint = str(release.folder), ["--endpoint", hub.endpoint]
+    assert cli.run(["push", folder, "--repo-id", REPO, *endpoint, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    size = (release.folder / "manifest.json").stat().st_size
+    assert f"+ {size:>15,}  manifest.json\n" in out
+    assert f"{len(release.files) + 1} new, 0 changed, 0 removed, 0 the same" in out
+    assert_untouched(hub)
+    assert cli.run(["push", folder, "--repo-id", REPO, *endpoint, "--private"]) == 0
+    assert "published as v" in capsys.readouterr().out
+    assert hub.repos[REPO].private
+    assert cli.run(["push", folder, "--repo-id", REPO, *endpoint, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "unchanged"
+    assert cli.run(["verify", REPO, *endpoint]) == 0
+    assert "verified: " in capsys.readouterr().out
+    assert cli.run(["verify", f"{REPO}@main", *endpoint, "--download", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verified"], told["images"]) == (True, cifar10_s.verify(release.folder).images)
+    repo = hub.repos[REPO]
+    del repo.commits[repo.branches["main"]]["figures/ops.png"]
+    assert cli.run(["verify", REPO, *endpoint]) == 1
+    assert capsys.readouterr().err == "cifar10-s: figures/ops.png: is missing\n"
+    # A local folder of that name wins.
+    shutil.copytree(folder, tmp_path / REPO)
+    monkeypatch.chdir(tmp_path)
+    asked = len(hub.requests)
+    assert cli.run(["verify", REPO]) == 0
+    assert len(hub.requests) == asked
+
+
+# What goes wrong on the way ------------------------------------------------------------------------------------
+
+ON_THE_WAY = ["info", "create", "tree", "preupload", "batch", "upload", "check", "yaml", "commit", "tag"]
+
+
+@pytest.mark.parametrize("what", ["cut", "cut half-way", "cut after", 503])
+@pytest.mark.parametrize("kind", ON_THE_WAY)
+def test_a_conversation_that_is_cut_goes_on(hub, small, waits, kind, what):
+    hub.fail(kind, what)
+    assert push(hub, small).status == "published"
+    assert_published(hub, small)
+    assert not [fault for fault in hub.faults if fault.times]
+    assert waits
+    if (kind, what) != ("upload", "cut after"):
+        assert len(hub.uploads) == len(set(hub.uploads)) == 4
+
+
+@pytest.mark.parametrize("what", ["cut", "cut half-way", "cut after", 502])
+@pytest.mark.parametrize("kind", ["refs", "resolve"])
+def test_a_comparison_with_what_is_there_that_is_cut_goes_on(hub, small, waits, tmp_path, kind, what):
+    push(hub, small_release(tmp_path / "old", version="0.2.9"))
+    hub.fail(kind, what)
+    assert push(hub, small).status == "published"
+    assert_published(hub, small, commits=2)
+    assert waits
+
+
+@pytest.mark.parametrize("kind", ["commit", "upload"])
+def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, small, waits, kind):
+    hub.fail(kind, 429, headers={"Retry-After": "37"})
+    push(hub, small)
+    assert_published(hub, small)
+    assert max(waits) in (37, 38)
+
+
+def test_a_hub_that_asks_for_an_hour_is_not_waited_for(hub, small, waits):
+    hub.fail("commit", 429, headers={"RateLimit": '"api";r=0;t=3600'})
+    with pytest.raises(HubError, match=r"HTTP 429"):
+        push(hub, small)
+    assert not waits
+
+
+@pytest.mark.parametrize("kind", ["info", "preupload", "upload", "commit"])
+def test_what_stays_broken_gets_a_line(hub, small, waits, kind):
+    hub.fail(kind, 500, times=1000)
+    with pytest.raises(HubError, match=r"HTTP 500 told to fail; run the same command again"):
+        push(hub, small)
+    assert REPO not in hub.repos or not hub.files(REPO)
+    hub.faults.clear()
+    push(hub, small)
+    assert_published(hub, small)
+    assert len(hub.uploads) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    # 409 for a repository says that it is there already.
+    [(kind, status) for kind in ON_THE_WAY for status in (401, 403, 409) if (kind, status) != ("create", 409)],
+)
+def test_a_refusal_gets_a_line_without_the_token(hub, small, waits, kind, status):
+    hub.fail(kind, status, times=1000, message=f"not with {TOKEN}", headers={"X-Error-Code": ""})
+    with pytest.raises(HubError) as caught:
+        push(hub, small)
+    assert TOKEN not in str(caught.value)
+    assert str(caught.value).startswith(f"{REPO}: cannot be ")
+    assert "\n" not in str(caught.value)
+    assert not waits
+    assert REPO not in hub.repos or not hub.repos[REPO].tags
+    assert kind == "tag" or REPO not in hub.repos or not hub.files(REPO)
+
+
+def test_an_answer_of_another_form_gets_a_line(hub, small):
+    hub.fail("create", 409)
+    with pytest.raises(HubError, match="cannot be published: KeyError"):
+        push(hub, small)
+
+
+def test_without_a_token(hub, small, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(HubError, match=r"HTTP 401.*hf auth login"):
+        push(hub, small)
+    monkeypatch.setenv("HF_TOKEN", "hf_another")
+    with pytest.raises(HubError, match=r"HTTP 401.*hf auth login"):
+        push(hub, small)
+    with pytest.raises(HubError, match=r"HTTP 403 .*rights to create"):
+        push(hub, small, "you/digits", token=TOKEN)
+
+
+def test_somebody_else_commits_meanwhile(hub, small, monkeypatch):
+    push(hub, small)
+    del hub.repos[REPO].tags["v0.3.0"]
+    hub.repos[REPO].commit("main", {"manifest.json": File((small.folder / "manifest.json").read_bytes())}, "older")
+    api, repo = huggingface_hub.HfApi, hub.repos[REPO]
+    validate = api._validate_yaml
+
+    def meanwhile(self, *arguments, **options):
+        repo.commit("main", {"theirs.txt": File(b"theirs")}, "theirs")
+        return validate(self, *arguments, **options)
+
+    monkeypatch.setattr(api, "_validate_yaml", meanwhile)
+    with pytest.raises(HubError, match=r"HTTP 412 A commit has happened"):
+        push(hub, small)
+    assert hub.files(REPO) == {"theirs.txt": b"theirs"}
+    assert not repo.tags
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/ops/train-00001-of-00004.parquet"])
+def test_other_hashes_on_the_hub_are_not_tagged(hub, small, name):
+    wrong = "0" * 64
+    told = {"lfs": {"oid": wrong, "size": 9, "pointerSize": 9}} if name.endswith("parquet") else {"oid": wrong[:40]}
+    hub.lies[name] = told
+    with pytest.raises(VerificationError) as caught:
+        push(hub, small)
+    assert len(caught.value.failures) == 1
+    assert caught.value.failures[0].startswith(f"{name}: expected ")
+    assert not hub.repos[REPO].tags
+
+
+def test_a_killed_client(hub, small):
+    """Nothing is seen of it; the next push sends only what had not arrived."""
+    hub.fail("upload", "stall")
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import json
+from cifar10_s.checksums import hash_folder
+from cifar10_s.verification import VerifiedRelease
+import cifar10_s
+folder = Path({str(small.folder)!r})
+manifest = json.loads((folder / "manifest.json").read_text())
+cifar10_s.push(VerifiedRelease(folder, manifest, hash_folder(folder), 1), {REPO!r}, endpoint={hub.endpoint!r})
+"""
+    environment = {**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    client = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    assert hub.stalled.wait(60)
+    deadline = time.monotonic() + 60
+    while len(hub.uploads) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    assert len(hub.uploads) == 3
+    assert not hub.files(REPO)
+    push(hub, small)
+    assert_published(hub, small)
+    assert len(hub.uploads) == len(set(hub.uploads)) == 4
+
+
+# What is refused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cifar10-s", "CIFAR-10-S", "cifar_10.ops", "my-cifar10"])
+def test_a_stand_in_is_not_called_cifar10(hub, small, tmp_path, name):
+    with pytest.raises(UsageError, match="made from digits, not from verified CIFAR-10"):
+        push(hub, small, f"me/{name}")
+    assert_untouched(hub, f"me/{name}")
+    push(hub, small_release(tmp_path / "true", is_cifar10=True), f"me/{name}")
+    assert push(hub, small, "me/cifar100-s", dry_run=True).status == "dry run"
+
+
+def test_a_tag_is_not_replaced(hub, small, tmp_path):
+    push(hub, small)
+    other = small_release(tmp_path / "other")
+    (other.folder / "README.md").write_text("another card")
+    write_sums(other.folder)
+    other = replace(other, files=hash_folder(other.folder))
+    with pytest.raises(HubError, match=r"has v0\.3\.0 with other files \(0 new, 2 changed, 0 removed, 5 the same\)"):
+        push(hub, other)
+    assert_published(hub, small)
+
+
+def test_other_pixels_are_another_major_version(hub, small, tmp_path):
+    push(hub, small)
+    for version in ("0.3.1", "0.4.0"):
+        with pytest.raises(HubError, match=f"has other pixels in ops; .* this is v{version}"):
+            push(hub, small_release(tmp_path / version, version=version, pixels="bb"))
+    assert_published(hub, small)
+    major = small_release(tmp_path / "major", version="1.0.0", pixels="bb")
+    push(hub, major)
+    assert_published(hub, major, commits=2)
+    # The branch has gone on; the tag of the same major version has not.
+    with pytest.raises(HubError, match=r"v0\.3\.0, version 0\.3\.0, has other pixels in ops"):
+        push(hub, small_release(tmp_path / "late", version="0.3.1", pixels="cc"))
+
+
+def test_a_newer_version_leaves_nothing_of_the_older(hub, small, tmp_path):
+    push(hub, small)
+    newer = small_release(tmp_path / "newer", version="0.3.1", shards=2)
+    done = push(hub, newer, dry_run=True)
+    assert (len(done.difference.new), len(done.difference.removed)) == (2, 4)
+    push(hub, newer)
+    assert_published(hub, newer, commits=2)
+    assert hub.files(REPO, "v0.3.0") == bytes_of(small.folder)
+    # The older is published: there is nothing to do, and the newer stays.
+    assert push(hub, small).status == "unchanged"
+    assert_published(hub, newer, commits=2)
+
+
+def test_a_missing_tag_alone_is_set(hub, small):
+    push(hub, small)
+    commit = hub.repos[REPO].tags.pop("v0.3.0")
+    sent = len(hub.uploads)
+    done = push(hub, small)
+    assert (done.status, done.commit, bool(done.difference)) == ("published", commit, False)
+    assert_published(hub, small)
+    assert len(hub.uploads) == sent
+
+
+def test_a_branch(hub, small, tmp_path):
+    push(hub, small)
+    newer = small_release(tmp_path / "newer", version="0.3.1", shards=2)
+    push(hub, newer, revision="next")
+    assert hub.files(REPO) == bytes_of(small.folder)
+    assert hub.files(REPO, "next") == hub.files(REPO, "v0.3.1") == bytes_of(newer.folder)
+
+
+@pytest.mark.parametrize("files", [{"model.bin": b"1"}, {"manifest.json": b"[]"}, {"manifest.json": b"{"}])
+def test_what_somebody_else_has_there_stays(hub, small, files):
+    huggingface_hub.HfApi(hub.endpoint).create_repo(REPO, repo_type="dataset")
+    hub.repos[REPO].commit("main", {name: File(data) for name, data in files.items()}, "theirs")
+    hub.requests.clear()
+    with pytest.raises(HubError, match="choose another repo-id"):
+        push(hub, small)
+    assert hub.files(REPO) == files
+    assert not WRITES & set(hub.requests)
+
+
+def test_private_is_not_published_in_public(hub, small):
+    huggingface_hub.HfApi(hub.endpoint).create_repo(REPO, repo_type="dataset")
+    with pytest.raises(HubError, match="is public, and --private was asked for"):
+        push(hub, small, private=True)
+    assert not hub.files(REPO)
+
+
+@pytest.mark.parametrize("name", ["README.md", "SHA256SUMS", "data/ops/train-00001-of-00004.parquet"])
+@pytest.mark.parametrize("change", ["rewrite", "remove"])
+def test_what_has_changed_since_it_was_verified(hub, small, name, change):
+    path = small.folder / name
+    path.unlink() if change == "remove" else path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(VerificationError, match=f"{name}: has changed since"):
+        push(hub, small)
+    assert REPO not in hub.repos or not hub.files(REPO)
+
+
+def test_a_large_file_that_changes_before_it_is_sent(hub, small, monkeypatch):
+    monkeypatch.setattr("cifar10_s.publish.MAX_SMALL_BYTES", 10)
+    path = small.folder / "data/ops/train-00001-of-00004.parquet"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(VerificationError, match=r"train-00001-of-00004\.parquet: has changed since"):
+        push(hub, small)
+    assert not hub.files(REPO)
+
+
+# What is there -------------------------------------------------------------------------------------------------
+
+
+def head_of(hub):
+    repo = hub.repos[REPO]
+    return repo.commits[repo.branches["main"]]
+
+
+def lfs(data):
+    return File(data, hashlib.sha256(data).hexdigest())
+
+
+def verify(hub, name=REPO, **options):
+    return cifar10_s.verify_published(name, endpoint=hub.endpoint, **options)
+
+
+def test_a_published_release_verifies(hub, release):
+    push(hub, release)
+    hub.requests.clear()
+    verified = verify(hub, f"{REPO}@v{release.manifest['version']}")
+    assert (verified.files, verified.images, verified.manifest) == (release.files, 0, release.manifest)
+    assert "cdn" not in hub.requests
+    full = verify(hub, download=True)
+    assert (full.files, full.images) == (release.files, release.images)
+    assert "cdn" in hub.requests
+
+
+@pytest.mark.parametrize(
+    ("change", "failure"),
+    [
+        (lambda files: files.update({"data/x-00000-of-00001.parquet": lfs(b"x")}), "data/x-00000-of-00001.parquet: is"),
+        (lambda files: files.update({"README.md": File(b"x")}), "README.md: expected SHA-256"),
+        (lambda files: files.update({"figures/ops.png": lfs(b"x")}), "figures/ops.png: expected SHA-256"),
+        (lambda files: files.pop("figures/ops.png"), "figures/ops.png: is missing"),
+        (lambda files: files.pop("manifest.json"), "manifest.json: is missing"),
+        (lambda files: files.pop("SHA256SUMS"), "SHA256SUMS: is missing"),
+        (lambda files: files.update({"SHA256SUMS": File(b"\xff")}), "SHA256SUMS: is not of the expected form"),
+        (lambda files: files.update({"../x": File(b"x")}), "'../x': is no plain path"),
+        (lambda files: files.update({"/etc/x": File(b"x")}), "'/etc/x': is no plain path"),
+        (lambda files: files.update({"big.txt": File(b" " * (11 << 20))}), "big.txt: expected at most"),
+    ],
+    ids=range(10),
+)
+def test_what_is_wrong_on_the_hub_is_named(hub, release, change, failure):
+    push(hub, release)
+    change(head_of(hub))
+    with pytest.raises(VerificationError) as caught:
+        verify(hub)
+    assert any(line.startswith(failure) for line in caught.value.failures)
+
+
+def test_sums_made_anew_do_not_hide_a_missing_configuration(hub, release, tmp_path):
+    """The files are those of the sums, and not those that the manifest calls for."""
+    folder = shutil.copytree(release.folder, tmp_path / "copy")
+    shutil.rmtree(folder / "data/ops")
+    write_sums(folder)
+    push(hub, replace(release, folder=folder, files=hash_folder(folder)))
+    with pytest.raises(VerificationError, match="data/ops/train"):
+        verify(hub)
+
+
+def test_other_bytes_than_the_hub_says(hub, release):
+    push(hub, release)
+    hub.lies["README.md"] = {"oid": git_id(b"x")}
+    with pytest.raises(VerificationError, match=r"README\.md: the Hub says git's SHA-1"):
+        verify(hub)
+    hub.lies.clear()
+    file = head_of(hub)["figures/ops.png"]
+    hub.objects[file.sha256] = b"\0" * len(file.data)
+    verify(hub)
+    with pytest.raises(VerificationError, match=r"figures/ops\.png: expected SHA-256"):
+        verify(hub, download=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(kind, what) for kind in ("info", "tree", "resolve") for what in ("cut", "cut after", 503)] + [("cdn", "cut")],
+)
+def test_a_verification_that_is_cut_goes_on(hub, release, waits, kind, what):
+    push(hub, release)
+    hub.fail(kind, what)
+    assert verify(hub, download=kind == "cdn").files == release.files
+    assert waits
+
+
+def test_what_is_not_on_the_hub(hub, release):
+    with pytest.raises(HubError, match=r"HTTP 404 .*check name and revision"):
+        verify(hub)
+    push(hub, release)
+    with pytest.raises(HubError, match=r"HTTP 404 .*Invalid rev id: v9"):
+        verify(hub, f"{REPO}@v9")
+    for name in ("digits", "me/digits@", "a/b/c", "me/../x", "-/x"):
+        with pytest.raises(UsageError, match="expected <namespace>/<name>"):
+            verify(hub, name)
+
+
+def test_offline(hub, small, waits, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
+        push(hub, small)
+    assert not waits
+    assert not hub.requests
