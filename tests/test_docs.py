@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import test_methods
@@ -24,6 +25,7 @@ from test_publish import hub  # noqa: F401 (a fixture)
 import cifar10_s
 from cifar10_s import recipes
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES
+from cifar10_s.builder import OnePixelShortcutBuilder
 from cifar10_s.cli import app, run
 from cifar10_s.methods import METHODS, Learned
 from cifar10_s.nets import NETWORKS
@@ -40,8 +42,9 @@ SUBSTITUTIONS = {
     "<namespace>/cifar10-s": "me/digits-s",  # on a Hub on loopback; digits must not be called CIFAR-10
     "--seeds 3": "--seeds 1",
 }
-# What a command is given besides: the source where none is named would be the Hub's.
-GIVEN = {"build": ["--source", "sample"], "search": ["--source", "sample"]}
+# What a command is given besides: the source, which would be the Hub's where none is named; the Hub on loopback
+# (`place`); and no plots on the page, since `tables --plots` draws the same.
+GIVEN = {"build": ["--source", "sample"], "report": ["--no-plots"]}
 # What is only parsed: its options and the names in it exist. Of `make`, the same: the target exists.
 PARSED = {
     "cifar10-s build -c em -c em-ops --budget small": "trains networks, for minutes",
@@ -266,6 +269,8 @@ def test_the_method_of_the_page_keeps_the_contract_and_builds(tmp_path, monkeypa
     monkeypatch.setitem(test_methods.TRIED, tiles.name, tiles)
     for recipe in recipes._of_method(tiles):
         monkeypatch.setitem(RECIPES, recipe.name, recipe)
+    configurations = {name: datasets.BuilderConfig(name=name) for name in RECIPES}
+    monkeypatch.setattr(OnePixelShortcutBuilder, "builder_configs", configurations)
     for shape in test_methods.SIZES:
         with monkeypatch.context() as patch:
             test_methods.test_the_contract(tiles.name, shape, tmp_path, patch)
