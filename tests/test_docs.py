@@ -118,7 +118,7 @@ def place(made, quick, hub, tmp_path, monkeypatch):  # noqa: F811 (the fixture)
     monkeypatch.setattr(sys, "path", [*sys.path, str(folder), str(ROOT)])
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setitem(GIVEN, "push", ["--endpoint", hub.endpoint])
-    monkeypatch.setitem(GIVEN, "verify me/digits-s@v0.3.0", ["--endpoint", hub.endpoint])
+    monkeypatch.setitem(GIVEN, "verify me/digits-s", ["--endpoint", hub.endpoint])
     return folder
 
 
