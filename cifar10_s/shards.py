@@ -93,7 +93,9 @@ class StoredSplit:
         start = 0
         for file in self.files:
             try:
-                metadata = pq.read_metadata(file)
+                # Opened here: the library beneath takes no path that is not UTF-8.
+                with file.open("rb") as opened:
+                    metadata = pq.read_metadata(opened)
                 schema = metadata.schema.to_arrow_schema()
             except UNREADABLE as error:
                 raise SourceError(f"{file}: is no Parquet file ({error})") from None
@@ -204,8 +206,9 @@ def _features(schema: Any) -> Any:
 def _column(file: Path, group: int | None, name: str) -> Any:
     """Read a column of one row group, or of a whole shard; every row must have a value."""
     try:
-        parquet = pq.ParquetFile(file)
-        table = parquet.read([name]) if group is None else parquet.read_row_group(group, [name])
+        with file.open("rb") as opened:
+            parquet = pq.ParquetFile(opened)
+            table = parquet.read([name]) if group is None else parquet.read_row_group(group, [name])
     except UNREADABLE as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
     column = table.column(name).combine_chunks()

@@ -221,7 +221,7 @@ def test_a_signal_inside_a_finaliser_is_not_lost(number):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    assert time.monotonic() - begun < 25
+    assert time.monotonic() - begun < 30
     assert "Exception ignored" not in done.stderr
     if number == signal.SIGTERM:
         assert (done.returncode, done.stderr.count("\n")) == (128 + number, 1)
@@ -323,7 +323,7 @@ def test_own_images_of_any_size(tmp_path):
         folder = tmp_path / "pets" / f"kind | `{label}`"
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{i:03}.png")
-    release = cifar10_s.build(tmp_path / "pets", tmp_path / "pets-s", device="cpu")
+    release = cifar10_s.build(tmp_path / "pets", tmp_path / "pets-s", configurations=["ops"], device="cpu")
     assert release.manifest["shape"] == [20, 35, 3]
     assert release.manifest["title"] == "One-Pixel Shortcut on “pets”"
     loaded = load(release.folder, "ops")
