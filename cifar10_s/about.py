@@ -121,8 +121,9 @@ _CIFAR10: dict[str, Any] = {
         "here are under the same terms. Nothing is claimed on the changes to them."
     ),
     "personal": (
-        "CIFAR-10's images come from the web, and nobody in them was asked. Its classes are animals and vehicles; a "
-        "few images show people. At 32×32 pixels hardly anybody can be recognised. No names, no places, no metadata.",
+        "CIFAR-10's images come from the web, and nobody in them was asked for consent. Its classes are animals and "
+        "vehicles; a few images show people. At 32×32 pixels hardly anybody can be recognised. There are no names, "
+        "places or other data on them.",
         "Nothing personal was added.",
     ),
     "biases": (

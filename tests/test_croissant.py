@@ -18,6 +18,9 @@ from cifar10_s.declarations import check_croissant
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 
+# Of the libraries beneath mlcroissant.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def described(release):
