@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
-# Images a batch where no gradient of the weights is taken, so that its size changes no result.
+# Images of 32×32 at a time where no gradient of the weights is taken; of larger ones, as many as take that memory.
 CUDA_CHUNK, CPU_CHUNK = 1000, 125
 # Threads by which noise is made on a CPU, whatever it has: another number gives other bits.
 CPU_THREADS = 2
@@ -43,10 +43,10 @@ class Engine:
             kind, torch.cuda.is_bf16_supported(including_emulation=False) if kind.type == "cuda" else _cpu_bfloat16()
         )
 
-    @property
-    def chunk(self) -> int:
-        """How many images to take at a time where their number does not matter."""
-        return CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
+    def chunk(self, images: Tensor) -> int:
+        """Give how many of (N, H, W, C) images to take at a time where no gradient of the weights is taken."""
+        most = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
+        return max(1, min(most, most * 32 * 32 // (images.shape[1] * images.shape[2])))
 
     @contextmanager
     def deterministic(self) -> Iterator[None]:

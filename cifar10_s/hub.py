@@ -121,6 +121,6 @@ def _labels(column: Any, feature: Any, name: str) -> tuple[NDArray[np.int64], tu
         names = tuple(str(label) for label in found)
     if labels.max() >= len(names):
         raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
-    if not all(label.isprintable() for label in names):
+    if not all(isinstance(label, str) and label.isprintable() for label in names):
         raise SourceError(f"{name}: expected class names of printable characters, got {names!r:.200}")
     return labels, names

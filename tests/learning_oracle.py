@@ -325,9 +325,10 @@ def train(run):
         epochs[-1]["robust_accuracy"] = 100 - 100 * error(
             net, attack(net, test, wanted, torch.zeros_like(test), epsilon=8, step=2, steps=20), wanted
         )
-    if run.evaluations:
+    evaluations = run.evaluations()
+    if evaluations:
         epochs[-1]["evaluations"] = {
-            name: 100 - 100 * error(net, *tensors(other)) for name, other in run.evaluations.items()
+            name: 100 - 100 * error(net, *tensors(other)) for name, other in evaluations.items()
         }
     return epochs
 

@@ -185,7 +185,7 @@ def test_a_run_written_out(strategy, changes, tiny):
     clean = images.with_pixels(images.pixels[:, ::-1].copy())
     grain = np.random.default_rng(0).integers(-50, 50, test.pixels.shape)
     test = test.with_pixels((test.pixels + grain).clip(0, 255).astype(np.uint8))
-    run = Run(images, test, replace(EXACT, **changes), strategy, "tiny", 0, clean, {"seen": images})
+    run = Run(images, test, replace(EXACT, **changes), strategy, "tiny", 0, clean, lambda: {"seen": images})
     expected = learning_oracle.train(run)
     for ours, theirs in zip(train(run, tiny), expected, strict=True):
         assert ours.pop("evaluations", None) == pytest.approx(theirs.pop("evaluations", None))

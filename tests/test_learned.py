@@ -463,3 +463,14 @@ def done_rounds(cache):
         except (OSError, RuntimeError):
             pass
     return 0
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_one_class_teaches_a_network_nothing(name):
+    images = make_images(count=6, classes=1, height=8, width=8)
+    with pytest.raises(UsageError, match=f"{name}: expected images of two or more classes, got 6 of 1"):
+        METHODS[name].small().perturb(images, seed=0, device="cpu")
+
+
+def test_large_images_are_taken_fewer_at_a_time():
+    assert [CPU.chunk(torch.empty(1, side, side, 3)) for side in (8, 32, 64, 224, 1000)] == [125, 125, 31, 2, 1]

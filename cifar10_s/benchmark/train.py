@@ -190,7 +190,8 @@ def accuracy(
 ) -> float:
     """Give the accuracy in percent on (N, H, W, C) uint8 images, attacked if there is an adversary."""
     right = torch.zeros((), device=engine.device)
-    for part, of_part in zip(torch.split(pixels, engine.chunk), torch.split(labels, engine.chunk), strict=True):
+    size = engine.chunk(pixels)
+    for part, of_part in zip(torch.split(pixels, size), torch.split(labels, size), strict=True):
         levels = part.float()
         if adversary is not None:
             levels = adversary.attack(engine, net, levels, of_part, torch.zeros_like(levels))

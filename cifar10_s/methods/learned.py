@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.checkpoint import Checkpoint
 from cifar10_s.engine import Engine
-from cifar10_s.errors import BuildError
+from cifar10_s.errors import BuildError, UsageError
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods.method import Bound, Method, add_noise
 from cifar10_s.methods.work import Work
@@ -70,7 +70,20 @@ class Learned(Method):
         return add_noise(images, lambda part: noise[index[part]].astype(np.float32))
 
     def noise(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.int8]:
-        """Make the noise in levels, (N, H, W, C), or (K, H, W, C) where it is class-wise."""
+        """Make the noise in levels, (N, H, W, C), or (K, H, W, C) where it is class-wise.
+
+        Raises
+        ------
+        UsageError
+            Where there is but one image or one class: a network has nothing to learn from these.
+        BuildError
+            Where the cache cannot be written, or another process is at this work.
+        """
+        if min(len(images), len(np.unique(images.labels))) < 2:
+            raise UsageError(
+                f"{self.name}: expected images of two or more classes, got {len(images)} of "
+                f"{len(np.unique(images.labels))}: a network has nothing to learn from them"
+            )
         engine = Engine.on(resolve_device(device))
         checkpoint = self.checkpoint(images, seed, engine)
         with checkpoint.held():

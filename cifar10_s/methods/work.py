@@ -113,7 +113,7 @@ class Work:
     def parts(self, start: int = 0, stop: int | None = None) -> list[slice]:
         """Cut the images from ``start`` to ``stop`` into parts that fit the device."""
         total = (len(self.images) if stop is None else min(stop, len(self.images))) - start
-        return [slice(start + part.start, start + part.stop) for part in chunks(total, self.engine.chunk)]
+        return [slice(start + part.start, start + part.stop) for part in chunks(total, self.engine.chunk(self.pixels))]
 
     def blocks(self) -> int:
         """Give the number of `BLOCK`s of images."""
