@@ -8,10 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test test-all fuzz check build verify push bench readme clean
+.PHONY: help install demo test test-all fuzz check release-check build verify push bench readme clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 	@echo "Variables: SOURCE=$(SOURCE) OUTPUT=$(OUTPUT) FLAGS=$(FLAGS) REPO_ID=$(REPO_ID)"
 
 install: $(READY) ## Create .venv with the pinned development set
@@ -38,6 +38,10 @@ check: $(READY) ## Lint, format, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+release-check: test-all check ## All before a release of the package; then wheel and sdist, as tested, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.gz
 	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(addprefix --records ,$(RECORDS)) $(FLAGS)

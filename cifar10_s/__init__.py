@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cifar10_s.sources import load_source
     from cifar10_s.verification import VerifiedRelease, verify
 
+__version__ = "0.1.0"
+
 __all__ = [
     "BuildError",
     "ChecksumError",
@@ -36,6 +38,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "VerifiedRelease",
+    "__version__",
     "build",
     "load",
     "load_source",

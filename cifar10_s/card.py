@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from cifar10_s.about import KEYWORDS, MAINTAINERS, PAPER, About
 from cifar10_s.measurements import Measurement
 from cifar10_s.recipes import RECIPES
 from cifar10_s.records import RELEASED
@@ -67,6 +68,9 @@ def render(
         has_methods=has_methods,
         reduced=reduced,
         measurements=measurements,
+        about=About.of(manifest["source"]),
+        maintainers=MAINTAINERS,
+        paper=PAPER,
         records=RELEASED,
     )
 
@@ -95,7 +99,7 @@ def _metadata(manifest: Mapping[str, Any], sizes: Mapping[str, Mapping[str, Spli
         "task_categories": ["image-classification"],
         "size_categories": [next((name for limit, name in SIZE_CATEGORIES if total < limit), "n>100M")],
         "source_datasets": ["extended|cifar10" if is_cifar10 else "original"],
-        "tags": ["unlearnable-examples", "one-pixel-shortcut", "data-poisoning", "robustness"],
+        "tags": list(KEYWORDS),
         "configs": [
             {
                 "config_name": name,

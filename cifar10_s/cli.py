@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cifar10_s import cli_bench, cli_hub
+from cifar10_s import __version__, cli_bench, cli_hub
 from cifar10_s.cli_bench import Json
 from cifar10_s.cli_hub import Endpoint
 from cifar10_s.errors import Cifar10SError, UsageError, VerificationError
@@ -44,6 +44,22 @@ Device = Annotated[
 Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no chance.", min=0)]
 
 CIFAR10 = "uoft-cs/cifar10"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cifar10-s {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """Take what comes before the command."""
 
 
 @app.command("search")

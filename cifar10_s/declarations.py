@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from cifar10_s.checksums import MANIFEST
+from cifar10_s.croissant import CROISSANT, describe
 from cifar10_s.findings import Findings, brief
 from cifar10_s.methods import GivenNoise, Method
 from cifar10_s.provenance import Provenance
@@ -18,8 +19,8 @@ from cifar10_s.shards import StoredSplit
 
 CARD = "README.md"
 MANIFEST_FIELDS = (
-    "classes", "configurations", "default", "device", "format", "libraries", "name", "objectives", "results", "seed",
-    "shape", "source", "splits", "title", "version",
+    "classes", "configurations", "date", "default", "device", "format", "libraries", "name", "objectives", "results",
+    "seed", "shape", "source", "splits", "title", "version",
 )  # fmt: skip
 ENTRY_FIELDS = ("budget", "perceptibility", "pixels_sha256", "rows", "separability", "summary")
 NOISE_KINDS = ("sample-wise", "class-wise")
@@ -42,7 +43,12 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
     _check_results(findings, manifest["results"])
     findings.expect(MANIFEST, "objectives", searched_objectives(names), manifest["objectives"])
     findings.expect(MANIFEST, "default", next((name for name in DEFAULTS if name in names), None), manifest["default"])
-    forms = {"version": r"\d+\.\d+\.\d+", "name": r"[A-Za-z0-9][\w.-]*", "device": r"[\w:]+"}
+    forms = {
+        "version": r"\d+\.\d+\.\d+",
+        "date": r"\d{4}-\d\d-\d\d",
+        "name": r"[A-Za-z0-9][\w.-]*",
+        "device": r"[\w:]+",
+    }
     for field, form in forms.items():
         if not re.fullmatch(form, manifest[field], re.ASCII):
             findings.fail(MANIFEST, f"{field}: expected {form}, got {brief(manifest[field])}")
@@ -118,6 +124,24 @@ def check_card(findings: Findings, manifest: Mapping[str, Any], stored: Mapping[
             if entry["pixels_sha256"] not in body:
                 findings.fail(CARD, f"expected the pixel digest of {name}, {entry['pixels_sha256']}")
         check_summaries(findings, manifest, body.splitlines())
+
+
+def check_croissant(findings: Findings, manifest: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Check that ``croissant.json`` says what manifest and digests of the files call for, field by field."""
+    with findings.reading(CROISSANT):
+        _compare(findings, "the whole", describe(manifest, files), findings.read_json(CROISSANT))
+
+
+def _compare(findings: Findings, where: str, expected: Any, got: Any) -> None:
+    """Compare as deep as both have the same fields and as many values, to name the least that differs."""
+    if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
+        for key, value in expected.items():
+            _compare(findings, key if where == "the whole" else f"{where}.{key}", value, got[key])
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        for number, value in enumerate(expected):
+            _compare(findings, f"{where}[{number}]", value, got[number])
+    else:
+        findings.expect(CROISSANT, where, expected, got)
 
 
 def check_summaries(findings: Findings, manifest: Mapping[str, Any], lines: list[str]) -> None:

@@ -9,15 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar10_s import card, figures, perceptibility, separability
+from cifar10_s import card, croissant, figures, perceptibility, separability
 from cifar10_s.benchmark import Report
 from cifar10_s.builder import ROW_GROUP_BYTES, OnePixelShortcutBuilder
-from cifar10_s.checksums import MANIFEST, write_sums
+from cifar10_s.checksums import MANIFEST, hash_folder, write_sums
 from cifar10_s.compose import Composition
 from cifar10_s.images import LabeledImages
 from cifar10_s.measurements import Measurement, write_measurements
 from cifar10_s.moments import resolve_device
-from cifar10_s.recipes import DATASET_VERSION, DEFAULTS, Recipe
+from cifar10_s.recipes import DATASET_DATE, DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
 from cifar10_s.shards import StoredSplit
 
@@ -33,6 +33,7 @@ def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, 
         "format": 1,
         "name": name,
         "version": DATASET_VERSION,
+        "date": DATASET_DATE,
         "title": source.release_title,
         "source": {
             **asdict(source),
@@ -112,6 +113,7 @@ def write_release(
             of_configuration[split] = sizes["clean"][split]
     manifest["results"], measurements = _write_results(folder, manifest, report)
     _write_json(folder / MANIFEST, manifest)
+    _write_json(folder / croissant.CROISSANT, croissant.describe(manifest, hash_folder(folder)))
     (folder / "README.md").write_text(card.render(manifest, sizes, shortcuts, measurements), encoding="utf-8")
     write_sums(folder)
 

@@ -10,6 +10,8 @@ from cifar10_s.methods import METHODS, GivenNoise, Learned, Method
 
 # SemVer of the published pixels: other pixels under a configuration's name are a new major version.
 DATASET_VERSION = "0.3.0"
+# The day of that version. A build says this, not its own day: the same source gives the same bytes.
+DATASET_DATE = "2026-11-22"
 
 
 @dataclass(frozen=True)

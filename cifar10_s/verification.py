@@ -17,7 +17,16 @@ from PIL import Image
 from cifar10_s import separability
 from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_folder, list_files, read_sums
 from cifar10_s.compose import find_shortcut
-from cifar10_s.declarations import CARD, check_card, check_manifest, check_noise, check_records, searched_objectives
+from cifar10_s.croissant import CROISSANT
+from cifar10_s.declarations import (
+    CARD,
+    check_card,
+    check_croissant,
+    check_manifest,
+    check_noise,
+    check_records,
+    searched_objectives,
+)
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
 from cifar10_s.images import LabeledImages, PixelDigest
@@ -70,7 +79,7 @@ def verify(folder: str | Path) -> VerifiedRelease:
     stages = (
         (verification.check_sums,),
         (verification.check_layout,),
-        (verification.check_card, verification.check_figures, verification.check_images),
+        (verification.check_card, verification.check_figures, verification.check_images, verification.check_croissant),
     )
     for checks in stages:
         for check in checks:
@@ -138,7 +147,7 @@ class _Verification(Findings):
             names, splits = list(self.manifest["configurations"]), list(self.manifest["splits"])
             check_manifest(self, self.manifest)
             shards = {split: self._find_shards(split) for split in [f"{name}/train" for name in names] + splits}
-            expected = {CARD, MANIFEST, *(file for found in shards.values() for file in found)}
+            expected = {CARD, CROISSANT, MANIFEST, *(file for found in shards.values() for file in found)}
             expected |= {f"recipes/{name}.json" for name in names} | {f"figures/{name}.png" for name in names}
             expected |= {f"figures/scores-{objective}.png" for objective in searched_objectives(names)}
             expected |= {*self.manifest["results"]["figures"]} | (
@@ -169,6 +178,10 @@ class _Verification(Findings):
         """Check what the card says to the Hub, to `datasets` and to a reader, and the records beneath it."""
         check_card(self, self.manifest, self.stored)
         check_records(self, self.manifest)
+
+    def check_croissant(self) -> None:
+        """Check what the release says to machines."""
+        check_croissant(self, self.manifest, self.files)
 
     def check_figures(self) -> None:
         """Check that every figure is a picture."""

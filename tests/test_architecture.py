@@ -49,6 +49,8 @@ ORDER = [
     "perceptibility",
     "separability",
     "findings",
+    "about",
+    "croissant",
     "declarations",
     "verification",
     "benchmark",

@@ -51,7 +51,7 @@ def test_build_and_verify(tmp_path, environment):
     assert list(json.loads(built.stdout)["manifest"]["configurations"]) == ["clean", "ops"]
     verified = run("verify", "cifar10-s", cwd=tmp_path, environment=environment)
     assert verified.returncode == 0
-    assert "verified: 10 files" in verified.stdout
+    assert "verified: 11 files" in verified.stdout
     (tmp_path / "cifar10-s" / "recipes" / "ops.json").write_text("{}")
     (tmp_path / "cifar10-s" / "README.md").unlink()
     failed = run("verify", "cifar10-s", "--json", cwd=tmp_path, environment=environment)
@@ -102,3 +102,8 @@ def test_without_network_the_default_source_gets_a_line(tmp_path, environment):
     assert done.returncode == 2
     assert done.stderr.startswith("cifar10-s: uoft-cs/cifar10: cannot be loaded")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_version(tmp_path, environment):
+    done = run("--version", cwd=tmp_path, environment=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"cifar10-s {cifar10_s.__version__}\n", "")

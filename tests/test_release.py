@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -285,12 +286,13 @@ def test_names_that_are_markup_stay_names(tmp_path):
     card = (release.folder / "README.md").read_text().split("\n---\n", 1)[1]
     assert "<b>" not in card
     assert "p|pe" not in card
-    assert all(line.count("|") == 3 for line in card.splitlines() if "bold" in line)
+    # The row of the field `label`, and those of the pixels.
+    assert {line.count("|") for line in card.splitlines() if "bold" in line} == {3, 4}
 
 
 def test_the_card_has_the_manifests_measures(release):
     card = (release.folder / "README.md").read_text()
-    table = card.split("## Configurations")[1].split("## Uses")[0]
+    table = card.split("### Configurations")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
     rows = {row[1].split("`")[1]: row for row in cells}
     assert rows["clean"][4:10] == ["0", "0.00", "0", "—", "1.0000 (1.0000)", "—"]
@@ -304,6 +306,32 @@ def test_the_card_has_the_manifests_measures(release):
         f"{found['ssim_mean']:.4f} ({found['ssim_min']:.4f})",
         f"{accuracy:.1f}",
     ]
+
+
+def test_the_cards_example_runs(release, monkeypatch):
+    card = (release.folder / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert f'on the Hub: "<namespace>/{release.folder.name}"' in example
+    monkeypatch.chdir(release.folder.parent)
+    names = {}
+    exec(example, names)
+    assert set(names["poisoned"]["train"].column_names) == {"img", "label"}
+    assert names["poisoned"]["test"]["label"] == names["clean"]["test"]["label"]
+    assert names["poisoned"]["train"][0]["img"] != names["clean"]["train"][0]["img"]
+
+
+def test_the_card_has_the_sections_that_the_hub_asks_for(release):
+    body = (release.folder / "README.md").read_text().split("\n---\n", 1)[1]
+    headings = re.findall(r"^##+ (.*)$", body, re.MULTILINE)
+    expected = [
+        "Uses", "Direct use", "Out-of-scope use", "Dataset structure", "Configurations", "Dataset creation",
+        "Curation rationale", "Source data", "Annotations", "Changes to the images", "Checks",
+        "Bias, risks and limitations", "Ethics", "Personal and sensitive information", "Citation", "Glossary",
+        "Maintenance and contact",
+    ]  # fmt: skip
+    assert [heading for heading in headings if heading in expected] == expected
+    # None of them is empty.
+    assert not re.search(r"^(##+) .*\n\s*(?=\1 |\Z)", body, re.MULTILINE)
 
 
 def test_a_card_speaks_only_of_what_is_there(tmp_path):

@@ -16,6 +16,7 @@ import cifar10_s
 from cifar10_s import perceptibility, separability
 from cifar10_s.checksums import SUMS, hash_folder, write_sums
 from cifar10_s.codec import encode
+from cifar10_s.croissant import CROISSANT, describe
 from cifar10_s.declarations import check_summaries
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
@@ -60,7 +61,7 @@ def write(folder, name, pixels, labels):
 
 
 def make_anew(folder, *changed):
-    """Make all that an attacker can: digests, measures, sizes, the card's and the manifest's numbers, the sums."""
+    """Make all that an attacker can: digests, measures, sizes, all that the three descriptions say, the sums."""
     manifest = json.loads((folder / "manifest.json").read_text())
     card = (folder / "README.md").read_text()
     clean = LabeledImages(*read(folder, "clean"), tuple(manifest["classes"]))
@@ -74,6 +75,7 @@ def make_anew(folder, *changed):
         card = with_sizes(card, folder, name)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "README.md").write_text(card)
+    (folder / CROISSANT).write_text(json.dumps(describe(manifest, hash_folder(folder))))
     write_sums(folder)
 
 

@@ -1,0 +1,141 @@
+"""About: what a release says of itself in words, the same in its card and in ``croissant.json``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAINTAINERS = "The maintainers of cifar10-s"
+KEYWORDS = ("unlearnable-examples", "one-pixel-shortcut", "data-poisoning", "robustness")
+PAPER = "https://arxiv.org/abs/2205.12141"
+CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+CITATION = """\
+@inproceedings{wu2023onepixel,
+  title     = {One-Pixel Shortcut: On the Learning Preference of Deep Neural Networks},
+  author    = {Wu, Shutong and Chen, Sizhe and Xie, Cihang and Huang, Xiaolin},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2023}
+}
+"""
+CIFAR10_CITATION = """\
+@techreport{krizhevsky2009learning,
+  title       = {Learning Multiple Layers of Features from Tiny Images},
+  author      = {Krizhevsky, Alex},
+  institution = {University of Toronto},
+  year        = {2009}
+}
+"""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a release says of itself: sentences in plain text, of which none has a name that somebody else chose.
+
+    Attributes
+    ----------
+    rationale
+        Why it was made.
+    uses, misuses
+        What it is for, and what it is not for.
+    collection, annotation
+        How its images and its labels came about.
+    terms
+        Under which terms its images may be used.
+    personal
+        What is personal or sensitive in it.
+    biases, limitations
+        What to know before one concludes from it.
+    impact
+        Whom it can help and harm.
+    maintenance
+        Who changes it, and how one sees that it was changed.
+    citation
+        What to cite, in BibTeX.
+    """
+
+    rationale: str
+    uses: tuple[str, ...]
+    misuses: tuple[str, ...]
+    collection: str
+    annotation: str
+    terms: str
+    personal: tuple[str, ...]
+    biases: tuple[str, ...]
+    limitations: tuple[str, ...]
+    impact: str
+    maintenance: str
+    citation: str
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> "About":
+        """Give the words on a release by the ``source`` of its manifest."""
+        return cls(
+            rationale=(
+                "To study what networks learn instead of the images' content. One pixel a class is the simplest "
+                "shortcut there is; here it stands beside other perturbations of the same images, each made by a "
+                "recorded recipe, so that results can be compared and repeated."
+            ),
+            uses=(
+                "Research on shortcut learning, unlearnable examples and their countermeasures: train on a "
+                "configuration, test on the clean images, compare with training on the configuration clean.",
+                "Tests of methods that are to find or remove poisoned images: every change is known.",
+            ),
+            misuses=(
+                "Training a classifier that is meant to work: the training images are made so that it does not.",
+                "Proof that an image so changed is protected from being learned from: it is not (see the limitations).",
+                "Poisoning data that others train on without their knowledge.",
+            ),
+            limitations=(
+                "The shortcut works because networks prefer it, not because the content is gone: strong augmentation "
+                "weakens it (Table 5 of the paper). Whoever relies on it to protect images should not.",
+                "What was found on small images with few classes need not hold on others.",
+                "Noise that networks made is the same only on one kind of device; all else is the same on every "
+                "machine.",
+                "The test images are clean. Accuracy on perturbed test images is another question.",
+            ),
+            impact=(
+                "Unlearnable examples are dual-use. What keeps a person's images from being trained on also poisons a "
+                "dataset. The methods are published; this dataset makes both the protection's limits and the "
+                "attack's traces measurable. Every change is recorded, and can be found and undone."
+            ),
+            maintenance=(
+                "Kept by the maintainers of cifar10-s. Versions follow SemVer: other pixels under a configuration's "
+                "name are a new major version. Nothing published is replaced."
+            ),
+            **(_CIFAR10 if source["is_cifar10"] else _OTHER),
+            citation=CITATION + (CIFAR10_CITATION if source["claims_cifar10"] else ""),
+        )
+
+
+_CIFAR10: dict[str, Any] = {
+    "collection": (
+        "No image was collected for this dataset. CIFAR-10 was chosen by Alex Krizhevsky, Vinod Nair and Geoffrey "
+        "Hinton from the 80 Million Tiny Images, which were found by image search on the web."
+    ),
+    "annotation": (
+        "The labels are those of CIFAR-10, unchanged: paid students sorted out the images that did not show what they "
+        "had been searched for, and the authors checked the labels."
+    ),
+    "terms": (
+        "CIFAR-10 was published without a stated licence; its page asks that its technical report be cited. The images "
+        "here are under the same terms. Nothing is claimed on the changes to them."
+    ),
+    "personal": (
+        "CIFAR-10's images come from the web, and nobody in them was asked for consent. Its classes are animals and "
+        "vehicles; a few images show people. At 32×32 pixels hardly anybody can be recognised. There are no names, "
+        "places or other data on them.",
+        "Nothing personal was added.",
+    ),
+    "biases": (
+        "The bias of CIFAR-10: ten classes of equal size, one object an image, what image search showed in the 2000s.",
+        "The 80 Million Tiny Images, from which it was taken, were withdrawn in 2020 for offensive labels and images. "
+        "CIFAR-10 has none of these labels.",
+    ),
+}
+_OTHER: dict[str, Any] = {
+    "collection": "No image was collected for this dataset: all are of the source, which says where they come from.",
+    "annotation": "The labels are those of the source, unchanged.",
+    "terms": "Those of the source images. Nothing is claimed on the changes to them.",
+    "personal": ("Whatever the source has; it was not looked through.", "Nothing personal was added."),
+    "biases": ("The images and labels have whatever bias their source has.",),
+}
