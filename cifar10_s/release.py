@@ -12,6 +12,7 @@ from datasets.exceptions import DatasetGenerationError
 from datasets.utils.py_utils import convert_file_size_to_int
 
 from cifar10_s.benchmark import Report
+from cifar10_s.benchmark.drawing import styled
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.compose import check_time
 from cifar10_s.errors import BuildError, SourceError, UsageError, unknown
@@ -95,13 +96,8 @@ def build(
     # A link is followed, and `.` has a name: what is replaced is the folder itself.
     output = given.expanduser().resolve()
     noise, recipes = noise or {}, select(configurations, budget=budget)
-    methods = {recipe.method.name for recipe in recipes if recipe.method is not None}
-    for method in noise:
-        if method not in methods:
-            raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
-    device = resolve_device(device)
-    files = list(records)
-    report = Report.of(files) if files else None
+    _check_noise_is_wanted(noise, recipes)
+    device, report = resolve_device(device), _read_report(records)
     staging = Staging(output)
     with _one_line_errors(output):
         staging.recover()
@@ -126,6 +122,22 @@ def build(
         verified = verify(folder)
         _put_in_place(staging, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
+
+
+def _check_noise_is_wanted(noise: Iterable[str], recipes: list[Recipe]) -> None:
+    methods = {recipe.method.name for recipe in recipes if recipe.method is not None}
+    for method in noise:
+        if method not in methods:
+            raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
+
+
+def _read_report(records: Iterable[str | Path]) -> Report | None:
+    """Read what was measured, and see that its figures can be drawn, before anything is built."""
+    files = list(records)
+    if not files:
+        return None
+    with styled():
+        return Report.of(files)
 
 
 def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[str, GivenNoise]:
