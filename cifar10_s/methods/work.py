@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cifar10_s.augment import CropAndFlip
 from cifar10_s.engine import Engine
+from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
 from cifar10_s.nets import make
 from cifar10_s.parallel import chunks, progress_bar
@@ -80,9 +81,12 @@ class Work:
         _, height, width, channels = self.images.pixels.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.random(name).integers(2**63)))
-            net = make(
-                self.method.network, channels=channels, size=(height, width), classes=len(self.images.class_names)
-            )
+            try:
+                net = make(
+                    self.method.network, channels=channels, size=(height, width), classes=len(self.images.class_names)
+                )
+            except UsageError as error:
+                raise UsageError(f"{self.method.name}: {error}; its reduced recipe (--budget small) may do") from None
         return self.engine.place(net)
 
     def trainer(self) -> Trainer:
