@@ -284,7 +284,7 @@ HARNESSES = {
     "images": Harness(image_seeds, read_images),
     "manifest": files_of_a_release("manifest.json"),
     "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
-    "card": files_of_a_release("README.md", "SHA256SUMS"),
+    "card": files_of_a_release("README.md", "croissant.json", "SHA256SUMS"),
     "noise": Harness(noise_seeds, read_noise_file),
     "records": Harness(record_seeds, read_records),
 }
