@@ -478,5 +478,5 @@ def test_large_images_are_taken_fewer_at_a_time():
 
 def test_images_too_small_for_the_published_network_hear_of_the_reduced_recipe():
     images = make_images(count=6, classes=2, height=4, width=4)
-    with pytest.raises(UsageError, match=r"em: network 'resnet-18' needs .* 8×8 .* --budget small"):
+    with pytest.raises(UsageError, match=r"em: network 'resnet-18' needs .* 8×8 .*--budget small"):
         METHODS["em"].noise(images, seed=0, device="cpu")

@@ -168,7 +168,7 @@ def test_a_full_disk_gets_a_line_and_leaves_nothing(tmp_path):
 
     build = "import sys; from cifar10_s.cli import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", build, "build", "--source", "sample", "--device", "cpu", "--output", "out"],
+        [sys.executable, "-c", build, "build", "--source", "sample", "-c", "ops", "--device", "cpu", "--output", "out"],
         cwd=tmp_path, capture_output=True, text=True, preexec_fn=no_large_files,
         env={**os.environ, "HF_DATASETS_CACHE": str(tmp_path.parent / "cache"), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
