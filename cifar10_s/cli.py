@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -259,6 +260,7 @@ def run(arguments: list[str] | None = None) -> int:
     # What is broken gets one line from us; the warnings of the libraries beneath say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has switched off stays off.
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -304,7 +306,9 @@ def _not_lost(unraisable: Any) -> None:
 
 def _fail(*lines: str, status: int) -> int:
     for line in lines:
-        typer.echo(f"cifar10-s: {' '.join(line.split())}", err=True)
+        # A name in a file may hold what a terminal obeys.
+        shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(line.split()))
+        typer.echo(f"cifar10-s: {shown}", err=True)
     return status
 
 

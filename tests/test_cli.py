@@ -59,6 +59,14 @@ def test_build_and_verify(tmp_path, environment):
     assert len(json.loads(failed.stdout)["failures"]) == len(failed.stderr.splitlines()) == 2
 
 
+def test_no_name_commands_the_terminal(tmp_path, environment):
+    (tmp_path / "\x1b[31mred").mkdir()
+    done = run("search", "--source", "\x1b[31mred", cwd=tmp_path, environment=environment)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert "\ufffd[31mred" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

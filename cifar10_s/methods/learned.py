@@ -102,7 +102,8 @@ class Learned(Method):
             return 0.0
         saved = checkpoint.load(torch.device("cpu"))
         passes = self.passes(len(images)) - (0 if saved is None else int(saved.get("passed", 0)))
-        return passes * Work(self, images, engine, seed).seconds_a_pass()
+        with engine.same_threads():
+            return passes * Work(self, images, engine, seed).seconds_a_pass()
 
     def checkpoint(self, images: LabeledImages, seed: int, engine: Engine) -> Checkpoint:
         """Give where the work is kept: named by all that decides its bits."""
