@@ -59,24 +59,33 @@ class Staging:
             Where it cannot be written.
         """
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.slot.mkdir(exist_ok=True)
+        lock = FileLock(self._lock, blocking=False)
         try:
-            with FileLock(self._lock, blocking=False):
-                try:
-                    self._clear()
-                    self.new.mkdir()
-                    yield self.new
-                finally:
-                    # What cannot be removed now is cleared by the next one.
-                    with suppress(OSError):
-                        self._clear()
-                        # While it is held: after that, it may be another's.
-                        self._lock.unlink(missing_ok=True)
-                        self.slot.rmdir()
+            self.slot.mkdir(exist_ok=True)
+            lock.acquire()
+            self._clear()
+            self.new.mkdir()
+            yield self.new
         except Timeout:
             raise BuildError(
                 f"{self.output}: another process is building it: wait for it, or choose another --output"
             ) from None
+        finally:
+            self._leave(lock)
+
+    def _leave(self, lock: FileLock) -> None:
+        """Remove what is there, unless another process holds it; an end may have come at any moment before.
+
+        What cannot be removed now is cleared by the next one.
+        """
+        try:
+            with suppress(OSError), lock:
+                self._clear()
+                # While it is held: after that, it may be another's.
+                self._lock.unlink(missing_ok=True)
+                self.slot.rmdir()
+        finally:
+            lock.release(force=True)
 
     def put_in_place(self) -> None:
         """Give the new folder its name, which none has.

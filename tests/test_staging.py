@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 import cifar10_s
@@ -34,6 +35,29 @@ def fill(folder, content):
 
 def left(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("moment", ["mkdir", "acquire"])
+def test_an_end_before_it_is_held_leaves_nothing(staging, monkeypatch, moment, done):
+    """A signal just before or after the folder is made, or the lock is taken."""
+    owner = {"mkdir": Path, "acquire": FileLock}[moment]
+    do = getattr(owner, moment)
+
+    def interrupted(self, *arguments, **options):
+        if moment == "acquire" or self == staging.slot:
+            monkeypatch.setattr(owner, moment, do)
+            if done:
+                do(self, *arguments, **options)
+            raise KeyboardInterrupt
+        return do(self, *arguments, **options)
+
+    monkeypatch.setattr(owner, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt), staging.held():
+        pass
+    assert left(staging.output.parent) == []
+    with staging.held():
+        pass
 
 
 def test_a_new_folder_gets_its_name(staging):
