@@ -159,7 +159,7 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
 
 def save(rows: list[dict[str, Any]], data: str) -> None:
     """Save the record, with what it was measured on."""
-    libraries = ("numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow")
+    libraries = ("torch", "kornia", "numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow")
     record = {
         "data": data,
         "processor": processor(),
