@@ -56,7 +56,7 @@ push: $(READY) ## Verify, then upload to the Hub in one commit: make push REPO_I
 bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
 	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
 
-readme: $(READY) ## Write the measured tables into README.md from results/benchmark.jsonl
+readme: $(READY) ## Write what was measured into README.md and docs/performance.md, from results/
 	$(BIN)/python benchmarks/readme.py
 
 clean: ## Remove what the other targets made, but for the built dataset

@@ -1,8 +1,9 @@
-"""Write the measured tables into README.md, between its marks, from the records under results/.
+"""Write what was measured into README.md and docs/performance.md, between their marks, from the records in results/.
 
 python benchmarks/readme.py
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -10,18 +11,40 @@ from cifar10_s.benchmark import Report
 from cifar10_s.benchmark.sheet import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
 TABLES = ("grid", "5", "1")
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 
 
-def render(readme: str, records: Path = ROOT / "results" / "benchmark.jsonl") -> str:
-    """Give the text with what the records hold between its marks."""
-    report = Report.of([records])
+def accuracies() -> str:
+    """Give the tables in which the benchmark's records have something."""
+    report = Report.of([RESULTS / "benchmark.jsonl"])
     sheets = [sheet for group in report.groups for sheet in report.sheets(report.measured(*group), TABLES)]
-    tables = "\n".join(map(markdown, sheets))
-    return MARKED.sub(lambda marks: f"{marks[1]}\n{tables}\n{marks[2]}", readme)
+    return "\n".join(map(markdown, sheets))
+
+
+def speeds() -> str:
+    """Give the record of `make bench`, row for row, with what it was measured on."""
+    record = json.loads((RESULTS / "bench-cifar10-jpeg.json").read_text(encoding="utf-8"))
+    libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
+    rows = [f"| {row['what'].replace('`', '')} | {_figure(row['value'])} {row['unit']} |" for row in record["rows"]]
+    machine = f"{record['cores']} cores of an {record['processor']}, Python {record['python']}, {libraries}."
+    return "\n".join([machine, "", "| what | measured |", "| --- | --: |", *rows]) + "\n"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+PAGES = {ROOT / "README.md": accuracies, ROOT / "docs" / "performance.md": speeds}
+
+
+def render(page: Path) -> str:
+    """Give a page's text with what was measured between its marks."""
+    measured = PAGES[page]()
+    return MARKED.sub(lambda marks: f"{marks[1]}\n{measured}\n{marks[2]}", page.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(render(page), encoding="utf-8")

@@ -16,7 +16,7 @@ import typer
 from cifar10_s import __version__, cli_bench, cli_hub
 from cifar10_s.cli_bench import Json
 from cifar10_s.cli_hub import Endpoint
-from cifar10_s.errors import Cifar10SError, UsageError, VerificationError
+from cifar10_s.errors import Cifar10SError, UsageError, VerificationError, printable
 
 app = typer.Typer(
     name="cifar10-s",
@@ -306,9 +306,7 @@ def _not_lost(unraisable: Any) -> None:
 
 def _fail(*lines: str, status: int) -> int:
     for line in lines:
-        # A name in a file may hold what a terminal obeys.
-        shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(line.split()))
-        typer.echo(f"cifar10-s: {shown}", err=True)
+        typer.echo(f"cifar10-s: {printable(line)}", err=True)
     return status
 
 

@@ -149,29 +149,29 @@ def _file_set(name: str, splits: Iterable[str]) -> dict[str, Any]:
 
 
 def _splits(splits: Iterable[str]) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "splits",
-        "name": "splits",
-        "dataType": "cr:Split",
-        "key": {"@id": "splits/name"},
-        "field": [_field("splits/name", "The split's name.", "sc:Text"), _field("splits/url", "Its use.", "sc:URL")],
-        "data": [{"splits/name": split, "splits/url": PURPOSES[split]} for split in splits],
-    }
+    fields = [_field("splits/name", "The split's name.", "sc:Text"), _field("splits/url", "Its use.", "sc:URL")]
+    return _list("splits", "cr:Split", fields, ((split, PURPOSES[split]) for split in splits))
 
 
 def _classes(names: Iterable[str]) -> dict[str, Any]:
+    fields = [
+        _field("classes/label", "The label.", "sc:Integer"),
+        _field("classes/name", "The class's name.", "sc:Text"),
+    ]
+    return _list("classes", "sc:Enumeration", fields, enumerate(names))
+
+
+def _list(name: str, data_type: str, fields: list[dict[str, Any]], rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Describe a record set whose rows stand in the file itself; the first field is its key."""
+    identifiers = [field["@id"] for field in fields]
     return {
         "@type": "cr:RecordSet",
-        "@id": "classes",
-        "name": "classes",
-        "dataType": "sc:Enumeration",
-        "key": {"@id": "classes/label"},
-        "field": [
-            _field("classes/label", "The label.", "sc:Integer"),
-            _field("classes/name", "The class's name.", "sc:Text"),
-        ],
-        "data": [{"classes/label": label, "classes/name": name} for label, name in enumerate(names)],
+        "@id": name,
+        "name": name,
+        "dataType": data_type,
+        "key": {"@id": identifiers[0]},
+        "field": fields,
+        "data": [dict(zip(identifiers, row, strict=True)) for row in rows],
     }
 
 

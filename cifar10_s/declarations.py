@@ -10,6 +10,7 @@ import yaml
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.croissant import CROISSANT, describe
 from cifar10_s.findings import Findings, brief
+from cifar10_s.form import DATASET_NAME, SHA256
 from cifar10_s.methods import GivenNoise, Method
 from cifar10_s.provenance import Provenance
 from cifar10_s.recipes import DEFAULTS, RECIPES
@@ -46,7 +47,7 @@ def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:
     forms = {
         "version": r"\d+\.\d+\.\d+",
         "date": r"\d{4}-\d\d-\d\d",
-        "name": r"[A-Za-z0-9][\w.-]*",
+        "name": DATASET_NAME,
         "device": r"[\w:]+",
     }
     for field, form in forms.items():
@@ -162,7 +163,7 @@ def check_noise(findings: Findings, file: str, method: Method | None) -> None:
         return
     if method.kind not in NOISE_KINDS:
         findings.fail(file, f"noise: kind: expected {' or '.join(NOISE_KINDS)}, got {brief(method.kind)}")
-    if not re.fullmatch("[0-9a-f]{64}", method.sha256):
+    if not SHA256.fits(method.sha256):
         findings.fail(file, f"noise: sha256: expected 64 hexadecimal digits, got {brief(method.sha256)}")
     if not re.fullmatch(r"[^/\\]+", method.file) or not method.file.isprintable() or method.file in (".", ".."):
         findings.fail(file, f"noise: file: expected a name without its folder, got {brief(ascii(method.file))}")

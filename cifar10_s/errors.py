@@ -49,6 +49,11 @@ class HubError(Cifar10SError):
     """The Hub cannot be reached, does not let us in, or holds what must not be replaced."""
 
 
+def printable(text: str) -> str:
+    """Give a text, whose names may be anybody's, on one line that no terminal acts upon."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
 def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
     """Make the error for a name that is not in a table; it lists the ``valid`` ones."""
     return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(valid)}")

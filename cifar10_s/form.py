@@ -33,6 +33,8 @@ class Each:
 # A dictionary has the fields that must be there; others may be beside them.
 Form = dict[str, Any] | Each | Leaf
 
+# What the Hub takes as the name of a dataset, without its namespace; in ASCII.
+DATASET_NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 # In Python, true is a number; in JSON it is none.
 TEXT = Leaf("text", lambda value: isinstance(value, str))
 WHOLE = Leaf("a whole number", lambda value: type(value) is int)

@@ -87,10 +87,7 @@ def write_release(
     manifest = {
         **describe(splits, recipes, name=name, seed=seed),
         "device": resolve_device(device),
-        "libraries": {
-            "python": platform.python_version(),
-            **{library: importlib.metadata.version(library) for library in LIBRARIES},
-        },
+        "libraries": _versions(),
         "splits": {split: _facts(images) for split, images in splits.items() if split != "train"},
         "configurations": {},
     }
@@ -116,6 +113,13 @@ def write_release(
     _write_json(folder / croissant.CROISSANT, croissant.describe(manifest, hash_folder(folder)))
     (folder / "README.md").write_text(card.render(manifest, sizes, shortcuts, measurements), encoding="utf-8")
     write_sums(folder)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{library: importlib.metadata.version(library) for library in LIBRARIES},
+    }
 
 
 def _write_results(

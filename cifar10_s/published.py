@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_bytes, read_sums
+from cifar10_s.croissant import CROISSANT
 from cifar10_s.declarations import CARD
 from cifar10_s.errors import UsageError, VerificationError
 from cifar10_s.parallel import thread_map
@@ -94,7 +95,7 @@ def _check_files(repository: Repository, snapshot: Snapshot, folder: Path) -> di
     """Fetch the small files, and compare all with the sums; gives the SHA-256 of each but the sums themselves."""
     listed = {name: file for name, file in snapshot.files.items() if name != ATTRIBUTES}
     _raise_if([f"{name!r}: is no plain path" for name in listed if not is_plain_path(name)])
-    small = sorted({SUMS, MANIFEST, CARD} | {name for name, file in listed.items() if file.lfs is None})
+    small = sorted({SUMS, MANIFEST, CARD, CROISSANT} | {name for name, file in listed.items() if file.lfs is None})
 
     def fetch(name: str) -> str | VerificationError:
         try:

@@ -16,6 +16,7 @@ from cifar10_s.benchmark.drawing import styled
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.compose import check_time
 from cifar10_s.errors import BuildError, SourceError, UsageError, unknown
+from cifar10_s.form import DATASET_NAME
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, Bound, GivenNoise
 from cifar10_s.moments import resolve_device
@@ -159,7 +160,7 @@ def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[st
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}", name, re.ASCII):
+    if not re.fullmatch(DATASET_NAME, name, re.ASCII):
         raise UsageError(f"name: expected a dataset name of letters, digits, '-', '_' and '.', got {name!r}")
 
 

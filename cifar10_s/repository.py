@@ -20,7 +20,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
 
 from cifar10_s.checksums import git_blob_id, hash_bytes
-from cifar10_s.errors import Cifar10SError, HubError, UsageError, VerificationError
+from cifar10_s.errors import Cifar10SError, HubError, UsageError, VerificationError, printable
+from cifar10_s.form import DATASET_NAME
 
 MAIN = "main"
 # The Hub writes it, and needs it; it is no part of a release.
@@ -184,12 +185,12 @@ class Repository:
         message = next(filter(None, told), "" if status else f"{type(root).__name__}: {root}")
         text = " ".join(filter(None, (f"HTTP {status}" if status else "", message)))
         text = text.replace(str(secret), "…") if secret else text
-        return "".join(c if c.isprintable() else " " for c in text)[:300]
+        return printable(text)[:300]
 
 
 def is_repo_id(text: str) -> bool:
     """Tell whether a text has the form of a dataset's name on the Hub, with its namespace."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text, re.ASCII) is not None
+    return re.fullmatch(f"{DATASET_NAME}/{DATASET_NAME}", text, re.ASCII) is not None
 
 
 def is_plain_path(name: str) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -76,27 +76,21 @@ def verify(folder: str | Path) -> VerifiedRelease:
     if not folder.is_dir():
         raise VerificationError([f"{folder}: is not a folder: expected a release that `cifar10-s build` wrote"])
     verification = _Verification(folder)
-    stages = (
+    verification.run(
         (verification.check_sums,),
         (verification.check_layout,),
         (verification.check_card, verification.check_figures, verification.check_images, verification.check_croissant),
     )
-    for checks in stages:
-        for check in checks:
-            check()
-        # Each stage rests on those before it.
-        if verification.failures:
-            raise VerificationError(verification.failures)
     return VerifiedRelease(folder, verification.manifest, verification.files, verification.images)
 
 
 def check_listing(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
-    """Check a release by its manifest and the names of its files; of these, only the manifest must be there.
+    """Check a release by what it says of itself and the names of its files, of which it may have no more.
 
     Parameters
     ----------
     folder
-        Where ``manifest.json`` is.
+        Where ``manifest.json`` and ``croissant.json`` are.
     files
         The SHA-256 of every file that the release has, by path.
 
@@ -108,13 +102,11 @@ def check_listing(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
     Raises
     ------
     VerificationError
-        Naming every file that is missing or too many, and what is wrong with the manifest.
+        Naming every file that is missing or too many, and what is wrong with these two.
     """
     verification = _Verification(folder)
     verification.files = dict(files)
-    verification.check_layout()
-    if verification.failures:
-        raise VerificationError(verification.failures)
+    verification.run((verification.check_layout,), (verification.check_croissant,))
     return verification.manifest
 
 
@@ -128,6 +120,20 @@ class _Verification(Findings):
         self.stored: dict[str, StoredSplit] = {}
         self.images = 0
         self.marks: dict[str, NDArray[np.uint8]] = {}
+
+    def run(self, *stages: Sequence[Callable[[], None]]) -> None:
+        """Do the checks; each stage rests on those before it.
+
+        Raises
+        ------
+        VerificationError
+            Naming all that a stage has found.
+        """
+        for checks in stages:
+            for check in checks:
+                check()
+            if self.failures:
+                raise VerificationError(self.failures)
 
     def check_sums(self) -> None:
         """Compare every file with SHA256SUMS."""
@@ -150,9 +156,8 @@ class _Verification(Findings):
             expected = {CARD, CROISSANT, MANIFEST, *(file for found in shards.values() for file in found)}
             expected |= {f"recipes/{name}.json" for name in names} | {f"figures/{name}.png" for name in names}
             expected |= {f"figures/scores-{objective}.png" for objective in searched_objectives(names)}
-            expected |= {*self.manifest["results"]["figures"]} | (
-                {RELEASED} if self.manifest["results"]["records"] else set()
-            )
+            results = self.manifest["results"]
+            expected |= {*results["figures"], *([RELEASED] if results["records"] else [])}
             for name in sorted(expected - self.files.keys()):
                 self.fail(name, "is missing")
             for name in sorted(self.files.keys() - expected):

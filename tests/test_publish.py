@@ -453,13 +453,14 @@ def test_a_published_release_verifies(hub, release):
         (lambda files: files.update({"figures/ops.png": lfs(b"x")}), "figures/ops.png: expected SHA-256"),
         (lambda files: files.pop("figures/ops.png"), "figures/ops.png: is missing"),
         (lambda files: files.pop("manifest.json"), "manifest.json: is missing"),
+        (lambda files: files.pop("croissant.json"), "croissant.json: is missing"),
         (lambda files: files.pop("SHA256SUMS"), "SHA256SUMS: is missing"),
         (lambda files: files.update({"SHA256SUMS": File(b"\xff")}), "SHA256SUMS: is not of the expected form"),
         (lambda files: files.update({"../x": File(b"x")}), "'../x': is no plain path"),
         (lambda files: files.update({"/etc/x": File(b"x")}), "'/etc/x': is no plain path"),
         (lambda files: files.update({"big.txt": File(b" " * (11 << 20))}), "big.txt: expected at most"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_wrong_on_the_hub_is_named(hub, release, change, failure):
     push(hub, release)
@@ -476,6 +477,16 @@ def test_sums_made_anew_do_not_hide_a_missing_configuration(hub, release, tmp_pa
     write_sums(folder)
     push(hub, replace(release, folder=folder, files=hash_folder(folder)))
     with pytest.raises(VerificationError, match="data/ops/train"):
+        verify(hub)
+
+
+def test_sums_made_anew_do_not_hide_what_croissant_says(hub, release, tmp_path):
+    folder = shutil.copytree(release.folder, tmp_path / "copy")
+    said = json.loads((folder / "croissant.json").read_text())
+    (folder / "croissant.json").write_text(json.dumps({**said, "version": "9.9.9"}))
+    write_sums(folder)
+    push(hub, replace(release, folder=folder, files=hash_folder(folder)))
+    with pytest.raises(VerificationError, match=r"croissant\.json: version: expected .*, got 9\.9\.9"):
         verify(hub)
 
 

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from cifar10_s.benchmark.measured import Measured, groups
 from cifar10_s.benchmark.published import TABLES
 from cifar10_s.benchmark.report import Report
-from cifar10_s.benchmark.sheet import Sheet, latex, markdown, plain
+from cifar10_s.benchmark.sheet import Sheet, latex, markdown
 from cifar10_s.benchmark.strategies import STRATEGIES
 from cifar10_s.benchmark.tables import NAMES, layout, network_of, render
 from cifar10_s.cli import app
-from cifar10_s.errors import SourceError, UsageError
+from cifar10_s.errors import SourceError, UsageError, printable
 from cifar10_s.nets import NETWORKS
 from cifar10_s.recipes import RECIPES
 
@@ -320,7 +320,7 @@ nasty = st.text(alphabet="\\`*_{}[]<>|&$#%~^\"'“”—–…±×a1 -", max_siz
 @example(["~~a~~ *b* _c_ `d`", "[e](f) <g> &lt; |h| i\\"])
 def test_markdown_shows_any_text_as_it_is(names):
     row, head = names
-    assert cell_texts(markdown(Sheet("c", "r", (head,), ("",), ((row, "1"),)))) == {(plain(row), plain(head)): "1"}
+    assert cell_texts(markdown(Sheet("c", "r", (head,), ("",), ((row, "1"),)))) == {(printable(row), printable(head)): "1"}
 
 
 COMMANDS = {
@@ -346,8 +346,8 @@ def read_latex(text):
 @given(st.text(alphabet='\\`*_{}[]<>|&$#%~^"“—±×a1 ', max_size=20))
 def test_latex_shows_any_text_as_it_is(name):
     lines = latex(Sheet(name, "r", ("c",), ("",), ((name, "1"),))).splitlines()
-    assert read_latex(lines[3].removeprefix(r"\caption{").removesuffix("}")) == plain(name)
-    assert read_latex(lines[9].removesuffix(r" & 1 \\")) == plain(name)
+    assert read_latex(lines[3].removeprefix(r"\caption{").removesuffix("}")) == printable(name)
+    assert read_latex(lines[9].removesuffix(r" & 1 \\")) == printable(name)
 
 
 def test_latex_is_a_whole_table():

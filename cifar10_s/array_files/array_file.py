@@ -9,12 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cifar10_s.errors import Cifar10SError, SourceError, UsageError
+from cifar10_s.errors import Cifar10SError, SourceError, UsageError, printable
 
 # Of a file with several arrays, the one that has one of these names is taken.
 PREFERRED = ("noise", "delta", "arr_0")
 # What surrounds an array (directory, pickle, header) takes some hundred bytes; a longer one is an attack on memory.
 MAX_AROUND = 1 << 20
+# Letters of what a file says of itself that a message repeats.
+LONGEST = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +61,10 @@ def one_line_errors(path: Path) -> Iterator[None]:
     except Cifar10SError:
         raise
     except Exception as error:  # a broken file can raise anything
-        reason = f"{type(error).__name__}: {printable(str(error))}"
+        reason = f"{type(error).__name__}: {printable(str(error))[:LONGEST]}"
         raise SourceError(
             f"{path}: cannot be read as {path.suffix} ({reason}); get it again, or save it again"
         ) from None
-
-
-def printable(text: str) -> str:
-    """Cut text that a file may have put there to one short line that no terminal acts upon."""
-    line = " ".join(text.split())
-    return "".join(character if character.isprintable() else "?" for character in line)[:200]
 
 
 def choose(path: Path, names: Iterable[str]) -> str:
@@ -82,7 +78,7 @@ def choose(path: Path, names: Iterable[str]) -> str:
     names = list(names)
     candidates = names if len(names) == 1 else [name for name in names if name in PREFERRED]
     if len(candidates) != 1:
-        listed = f": {printable(', '.join(map(repr, names)))}" if names else ""
+        listed = f": {printable(', '.join(map(repr, names)))[:LONGEST]}" if names else ""
         raise UsageError(
             f"{path}: expected one array, or several of which one is named {', '.join(PREFERRED)}, "
             f"got {len(names)}{listed}; save the noise alone"

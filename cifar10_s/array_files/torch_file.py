@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cifar10_s.array_files.array_file import MAX_AROUND, ArrayFile, choose, printable
+from cifar10_s.array_files.array_file import LONGEST, MAX_AROUND, ArrayFile, choose
 from cifar10_s.array_files.zip_file import open_zip
-from cifar10_s.errors import SourceError
+from cifar10_s.errors import SourceError, printable
 
 # All that the pickle of a plain tensor of numbers names. `weights_only` lets pass more, none of which is code, but some
 # of which takes as much memory as a number in the file says (a bytearray, a sparse tensor).
@@ -69,7 +69,7 @@ def _check(path: Path) -> None:
             # torch takes names in upper case for the same.
             name = member.orig_filename.lower()
             if name.endswith(("data.pkl", "byteorder")) and member.file_size > MAX_AROUND:
-                raise ValueError(f"{printable(name)} takes {member.file_size} bytes")
+                raise ValueError(f"{printable(name)[:LONGEST]} takes {member.file_size} bytes")
             if name.endswith("byteorder") and archive.read(member) != b"little":
                 raise ValueError("bytes are not in little-endian order")
             if name.endswith("data.pkl"):
@@ -79,7 +79,7 @@ def _check(path: Path) -> None:
 def _check_names(path: Path, pickled: bytes) -> None:
     for operation, name, _ in pickletools.genops(pickled):
         if operation.name in _NAMING and name not in _NAMES:
-            named = printable(str(name or "something")).replace(" ", ".")
+            named = printable(str(name or "something"))[:LONGEST].replace(" ", ".")
             raise SourceError(
                 f"{path}: its pickle names {named}, which is no part of a plain tensor; it was not run; save the noise "
                 "as a tensor, or as .npy; if the file is not yours, do not use it"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cifar10_s.benchmark.sheet import plain
-from cifar10_s.errors import UsageError
+from cifar10_s.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -88,4 +87,4 @@ def finish(figure: "Figure", title: str) -> None:
 
 def text(of: str) -> str:
     """Give a text as matplotlib writes it, no part of it taken for a formula."""
-    return plain(of).replace("$", r"\$")
+    return printable(of).replace("$", r"\$")

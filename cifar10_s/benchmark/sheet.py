@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cifar10_s.errors import printable
+
 EMPTY = "—"
 
 LATEX = str.maketrans(
@@ -76,17 +78,12 @@ def _latex_spans(line: tuple[str, ...], width: int) -> str:
     return " & ".join([first, *spans]) + r" \\"
 
 
-def plain(text: str) -> str:
-    """Give a text on one line, without signs that have no shape: names in records are anybody's."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
 def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_~\[\]<>|&$])", r"\\\1", plain(text))
+    return re.sub(r"([\\`*_~\[\]<>|&$])", r"\\\1", printable(text))
 
 
 def _latex_text(text: str) -> str:
-    return plain(text).translate(LATEX)
+    return printable(text).translate(LATEX)
 
 
 FORMATS: dict[str, Callable[[Sheet], str]] = {"markdown": markdown, "latex": latex}

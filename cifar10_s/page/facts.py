@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar10_s.benchmark import Released
-from cifar10_s.benchmark.sheet import EMPTY, plain
-from cifar10_s.errors import SourceError
+from cifar10_s.benchmark.sheet import EMPTY
+from cifar10_s.errors import SourceError, printable
 from cifar10_s.shortcut import Shortcut
 
 
@@ -96,19 +96,19 @@ def read(released: Released) -> Facts:
 def _facts(released: Released, manifest: Mapping[str, Any]) -> Facts:
     source, entries = manifest["source"], manifest["configurations"]
     return Facts(
-        name=plain(manifest["name"]),
-        title=plain(manifest["title"]),
-        version=plain(manifest["version"]),
+        name=printable(manifest["name"]),
+        title=printable(manifest["title"]),
+        version=printable(manifest["version"]),
         default=str(manifest["default"]),
-        source=plain(source["title"]),
+        source=printable(source["title"]),
         is_cifar10=bool(source["is_cifar10"]),
         claims_cifar10=bool(source["claims_cifar10"]),
         lines=dict(_lines(manifest)),
         digests={
-            f"Pixel digest of the source, {plain(split)} (SHA-256)": str(digest)
+            f"Pixel digest of the source, {printable(split)} (SHA-256)": str(digest)
             for split, digest in source["pixels_sha256"].items()
         },
-        classes=tuple(map(plain, manifest["classes"])),
+        classes=tuple(map(printable, manifest["classes"])),
         reduced=tuple(name for name, entry in entries.items() if entry["budget"] == "small"),
         objectives=tuple(map(str, manifest["objectives"])),
         configurations=tuple(_configuration(released, manifest, name) for name in entries),
@@ -117,12 +117,12 @@ def _facts(released: Released, manifest: Mapping[str, Any]) -> Facts:
 
 def _lines(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     source = manifest["source"]
-    checked = f", checked by {plain(source['check'])}" if source["check"] else ""
-    yield "Version", f"{plain(manifest['version'])} of {plain(manifest['name'])}"
-    yield "Source", f"{plain(source['title'])} ({source['kind']}{checked})"
+    checked = f", checked by {printable(source['check'])}" if source["check"] else ""
+    yield "Version", f"{printable(manifest['version'])} of {printable(manifest['name'])}"
+    yield "Source", f"{printable(source['title'])} ({source['kind']}{checked})"
     size = "×".join(str(int(extent)) for extent in manifest["shape"])
     yield "Images", f"{size} (height × width × channels), {len(manifest['classes'])} classes"
-    yield "Made with", f"seed {manifest['seed']}, device {plain(manifest['device'])}"
+    yield "Made with", f"seed {manifest['seed']}, device {printable(manifest['device'])}"
 
 
 def _configuration(released: Released, manifest: Mapping[str, Any], name: str) -> Configuration:
@@ -131,8 +131,8 @@ def _configuration(released: Released, manifest: Mapping[str, Any], name: str) -
     if shortcut is not None:
         _check(shortcut, manifest)
     return Configuration(
-        name=plain(name),
-        summary=plain(entry["summary"]),
+        name=printable(name),
+        summary=printable(entry["summary"]),
         digest=str(entry["pixels_sha256"]),
         measures=dict(_measures(entry)),
         recipe={**dict(_recipe(record["recipe"])), "seed of the release": _text(record["seed"])},
@@ -176,4 +176,4 @@ def _recipe(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

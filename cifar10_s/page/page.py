@@ -14,8 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from cifar10_s.benchmark import Released
-from cifar10_s.benchmark.sheet import plain
-from cifar10_s.errors import UsageError
+from cifar10_s.errors import UsageError, printable
 from cifar10_s.images import LabeledImages
 from cifar10_s.page import facts
 from cifar10_s.page.galleries import Strip, check_order, examples, gallery
@@ -132,7 +131,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters["plain"] = plain
+    environment.filters["plain"] = printable
     return environment.get_template("page.html")
 
 
