@@ -20,7 +20,8 @@ from timing import extra_memory, median, once, row
 
 import cifar10_s
 from cifar10_s.builder import OnePixelShortcutBuilder
-from cifar10_s.codec import decode_all, encode_all
+from cifar10_s.codec import encode
+from cifar10_s.image_files import stream_files
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, Learned
 from cifar10_s.parallel import cores, processor
@@ -132,8 +133,9 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
 
         ours = once(build)
         our_bytes = sum(file.stat().st_size for file in (folder / "ours").glob("*.parquet"))
-        files = [file for chunk in encode_all(images.pixels) for file in chunk]
-        decode = median(lambda: decode_all(files), repeats=3)
+        files = [file for part in images.map(lambda rows, pixels: encode(pixels)) for file in part]
+        encoded = stream_files(files, images.labels, images.class_names, images.provenance)
+        decode = median(encoded.load, repeats=3)
         release = folder / "release"
         write_png_source(images, folder / "source")
         cifar10_s.build(folder / "source", release, configurations=["ops"], device="cpu")

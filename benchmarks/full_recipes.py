@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from cifar10_s.benchmark.sweep import environment
+from cifar10_s.device import resolve_device
 from cifar10_s.engine import Engine
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods import METHODS, Learned
 from cifar10_s.methods.rem import RobustErrorMinimizing
 from cifar10_s.methods.work import Work
-from cifar10_s.moments import resolve_device
 from cifar10_s.perceptibility import measure_all
 from cifar10_s.sources import load_source
 
@@ -76,14 +76,14 @@ def run(method: Learned, images: LabeledImages, engine: Engine) -> dict[str, Any
     seconds = time.perf_counter() - start
     index = images.labels if method.classwise else np.arange(len(images))
     noise = work.levels()[index].astype(np.int16)
-    perturbed = np.clip(images.pixels + noise, 0, 255).astype(np.uint8)
+    perturbed = images.with_pixels(np.clip(images.pixels + noise, 0, 255).astype(np.uint8))
     return {
         "rounds": len(reached) + 1,
         "reached": reached[-1] if reached else "",
         "seconds": round(seconds, 1),
         "passes": work.passed,
         "passes_per_second": round(work.passed / seconds, 1),
-        "perceptibility": measure_all(images.pixels, perturbed).to_dict(),
+        "perceptibility": measure_all(images, perturbed).to_dict(),
     }
 
 

@@ -15,11 +15,11 @@ from torch import nn
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Released
 from cifar10_s.benchmark.train import Run, train
+from cifar10_s.device import resolve_device
 from cifar10_s.engine import Engine
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods.em import ErrorMinimizing
 from cifar10_s.methods.work import Work
-from cifar10_s.moments import resolve_device
 from cifar10_s.nets import make
 from cifar10_s.pgd import pgd
 

@@ -11,7 +11,7 @@ from cifar10_s.errors import (
     UsageError,
     VerificationError,
 )
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import Images, LabeledImages
 from cifar10_s.search import score_maps, search
 from cifar10_s.shortcut import Shortcut
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cifar10_s.publish import Publication, push
     from cifar10_s.published import PublishedRelease, verify_published
     from cifar10_s.release import build
-    from cifar10_s.sources import load_source
+    from cifar10_s.sources import load_source, open_source
     from cifar10_s.verification import VerifiedRelease, verify
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "ChecksumError",
     "Cifar10SError",
     "HubError",
+    "Images",
     "LabeledImages",
     "Publication",
     "PublishedRelease",
@@ -42,6 +43,7 @@ __all__ = [
     "build",
     "load",
     "load_source",
+    "open_source",
     "push",
     "score_maps",
     "search",
@@ -57,6 +59,7 @@ _LAZY = {
     "build": "release",
     "load": "builder",
     "load_source": "sources",
+    "open_source": "sources",
     "push": "publish",
     "verify": "verification",
     "verify_published": "published",

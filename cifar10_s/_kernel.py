@@ -48,31 +48,21 @@ def accumulate(
     rows: NDArray[np.uint8],
     index: NDArray[np.int64],
     start: int,
-    stop: int,
-    total_sums: NDArray[np.int64],
-    total_products: NDArray[np.int64],
+    sums: NDArray[np.uint32],
+    products: NDArray[np.uint32],
 ) -> None:
-    """Add columns ``start`` to ``stop`` of the images ``rows[index]`` to the totals.
+    """Add columns ``start`` to ``start + P`` of the images ``rows[index]`` to sums over `FLUSH` images at most.
 
-    ``rows`` is (N, D), an image a row; ``total_sums`` (D,); ``total_products`` (C, D), where entry (s, p)
-    is the sum of byte p times byte p + s.
+    ``rows`` is (N, D), an image a row; ``sums`` (P,); ``products`` (C, P), where entry (s, p) is the sum of byte p
+    times byte p + s.
     """
-    shifts = total_products.shape[0]
     zeros = np.zeros(rows.shape[1] - start, np.uint8)
-    for first in range(0, index.size, FLUSH):
-        last = min(first + FLUSH, index.size)
-        sums = np.zeros(stop - start, np.uint32)
-        products = np.zeros((shifts, stop - start), np.uint32)
-        for n in range(first, last, 4):
-            a = rows[index[n], start:]
-            b = rows[index[n + 1], start:] if n + 1 < last else zeros
-            c = rows[index[n + 2], start:] if n + 2 < last else zeros
-            d = rows[index[n + 3], start:] if n + 3 < last else zeros
-            add_four(a, b, c, d, sums, products)
-        for p in range(stop - start):
-            total_sums[start + p] += sums[p]
-            for s in range(shifts):
-                total_products[s, start + p] += products[s, p]
+    for n in range(0, index.size, 4):
+        a = rows[index[n], start:]
+        b = rows[index[n + 1], start:] if n + 1 < index.size else zeros
+        c = rows[index[n + 2], start:] if n + 2 < index.size else zeros
+        d = rows[index[n + 3], start:] if n + 3 < index.size else zeros
+        add_four(a, b, c, d, sums, products)
 
 
 @compiled

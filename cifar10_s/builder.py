@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from cifar10_s.codec import encode_all
+from cifar10_s.codec import encode
 from cifar10_s.compose import Composition, check_time, compose
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import Images, Rows
+from cifar10_s.memory import Memory, memory_limit
 from cifar10_s.parallel import progress_bar
 from cifar10_s.recipes import DATASET_VERSION, RECIPES, Recipe, select
-from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
+from cifar10_s.sources import CIFAR10_ON_THE_HUB, open_splits
 
 IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
 # A row group's statistics hold two whole images: it should hold thousands.
@@ -22,7 +25,7 @@ ROW_GROUP_BYTES = 8 << 20
 
 
 class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """Make one configuration from clean images in memory.
+    """Make one configuration from clean images.
 
     Parameters
     ----------
@@ -30,7 +33,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         What to make.
     splits
         The clean images: ``train``, which the recipe changes, and others, which stay as they are.
-    seed, device
+    seed, device, memory
         See `compose.compose`.
     row_group_bytes
         How many bytes of images a Parquet row group holds at least; a shard is no smaller.
@@ -50,14 +53,15 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self,
         *,
         recipe: Recipe,
-        splits: Mapping[str, LabeledImages],
+        splits: Mapping[str, Images],
         seed: int = 0,
         device: str = "auto",
+        memory: Memory = None,
         row_group_bytes: int = ROW_GROUP_BYTES,
         **options: Any,
     ) -> None:
         self.recipe, self.row_group_bytes = recipe, row_group_bytes
-        self.clean, self.seed, self.device = dict(splits), seed, device
+        self.clean, self.seed, self.device, self.memory = dict(splits), seed, device, memory
         # The cache of the library is keyed by this hash: all that the result depends on.
         identity = [image.digest() for image in splits.values()]
         identity += [*splits, str(seed), repr(recipe.settings()), DATASET_VERSION]
@@ -75,7 +79,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     @cached_property
     def composition(self) -> Composition:
         """The configuration's training images and their shortcut, made when first asked for."""
-        return compose(self.recipe, self.clean["train"], seed=self.seed, device=self.device)
+        return compose(self.recipe, self.clean["train"], seed=self.seed, device=self.device, memory=self.memory)
 
     def _info(self) -> datasets.DatasetInfo:
         names = list(self.clean["train"].class_names)
@@ -94,7 +98,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         schema = self.info.features.arrow_schema
         start = 0
         with progress_bar(f"encode {self.config.name} {split}", len(images)) as bar:
-            for key, files in enumerate(_gather(encode_all(images.pixels), self.row_group_bytes)):
+            for key, files in enumerate(_gather(images.map(_encode), self.row_group_bytes)):
                 column = pa.StructArray.from_arrays(
                     [pa.array(files, pa.binary()), pa.nulls(len(files), pa.string())],
                     fields=list(schema.field(IMAGE_COLUMN).type),
@@ -103,6 +107,10 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                 yield (0, key), pa.Table.from_arrays([column, labels], schema=schema)
                 start += len(files)
                 bar.update(len(files))
+
+
+def _encode(rows: Rows, pixels: NDArray[np.uint8]) -> list[bytes]:
+    return encode(pixels)
 
 
 def _gather(parts: Iterator[list[bytes]], size: int) -> Iterator[list[bytes]]:
@@ -153,8 +161,9 @@ def load(
         Where the source cannot be read.
     """
     recipe = next(recipe for recipe in select([configuration], budget=budget) if recipe.name == configuration)
+    splits = open_splits(source, allow_unverified=allow_unverified)
     builder = OnePixelShortcutBuilder(
-        splits=load_splits(source, allow_unverified=allow_unverified),
+        splits={split: images.kept(memory_limit()) for split, images in splits.items()},
         seed=seed,
         device=device,
         recipe=recipe,

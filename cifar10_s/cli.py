@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cifar10_s import __version__, cli_bench, cli_hub
-from cifar10_s.cli_bench import Json
+from cifar10_s.cli_bench import Address, Engine, Json
 from cifar10_s.cli_hub import Endpoint
 from cifar10_s.errors import Cifar10SError, UsageError, VerificationError, printable
 
@@ -41,6 +41,13 @@ AllowUnverified = Annotated[
 ]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 …; without a network, the result is the same bits on each.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="How much memory to use at most, such as 8GB: images that do not fit are read again when they are "
+        "needed.  [default: half of the machine's]"
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no chance.", min=0)]
 
@@ -72,17 +79,20 @@ def search_command(
     ] = "mean-over-variance",
     pixels: Annotated[int, typer.Option(help="How many pixels each class gets, at as many positions.")] = 1,
     device: Device = "auto",
+    memory: Memory = None,
+    engine: Engine = "local",
+    address: Address = None,
     allow_unverified: AllowUnverified = False,
     as_json: Json = False,
 ) -> None:
-    """Find the pixel and colour of each class.
+    """Find the pixel and colour of each class, in one pass over the images, of any number.
 
     Example: cifar10-s search --source sample --pixels 2 --json
     """
-    from cifar10_s import load_source, search
+    from cifar10_s import open_source, search
 
-    images = load_source(source, allow_unverified=allow_unverified)
-    shortcut = search(images, objective=objective, pixels=pixels, device=device)
+    images = open_source(source, allow_unverified=allow_unverified, engine=engine, address=address)
+    shortcut = search(images, objective=objective, pixels=pixels, device=device, memory=memory)
     if as_json:
         typer.echo(shortcut.to_json())
         return
@@ -126,6 +136,9 @@ def build_command(
     seed: Seed = 0,
     device: Device = "auto",
     max_shard_size: Annotated[str, typer.Option(help="How large a Parquet shard may be.")] = "500MB",
+    memory: Memory = None,
+    engine: Engine = "local",
+    address: Address = None,
     records: Annotated[
         list[Path] | None,
         typer.Option(
@@ -158,6 +171,9 @@ def build_command(
         allow_unverified=allow_unverified,
         overwrite=overwrite,
         max_shard_size=max_shard_size,
+        memory=memory,
+        engine=engine,
+        address=address,
         records=records or (),
     )
     _report("built and verified", release, as_json)
@@ -187,6 +203,7 @@ def verify_command(
         bool, typer.Option("--download", help="Of a dataset on the Hub, fetch all and check every image too.")
     ] = False,
     endpoint: Endpoint = None,
+    memory: Memory = None,
     as_json: Json = False,
 ) -> None:
     """Reopen a built dataset and check every file, every image and every number; status 1 if anything is wrong.
@@ -205,7 +222,7 @@ def verify_command(
             return
         if download or endpoint:
             raise UsageError(f"{dataset}: --download and --endpoint are for a dataset on the Hub, and this is a path")
-        release = verify(dataset)
+        release = verify(dataset, memory=memory)
     except VerificationError as error:
         if as_json:
             typer.echo(json.dumps({"verified": False, "folder": dataset, "failures": error.failures}))
@@ -260,6 +277,7 @@ def run(arguments: list[str] | None = None) -> int:
     # What is broken gets one line from us; the warnings of the libraries beneath say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
+    _log_to_standard_error()
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has switched off stays off.
@@ -284,6 +302,17 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), status=1)
     return 0
+
+
+def _log_to_standard_error() -> None:
+    """Show what this package has to say beside its results, as errors are shown."""
+    ours = logging.getLogger("cifar10_s")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("cifar10-s: %(message)s"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
+        ours.propagate = False
 
 
 def _stop(number: int, frame: object) -> NoReturn:

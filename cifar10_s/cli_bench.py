@@ -9,6 +9,11 @@ import typer
 
 from cifar10_s.errors import UsageError
 
+Engine = Annotated[str, typer.Option(help="local, or ray: spread the work over a Ray cluster (extra 'distributed').")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="The Ray cluster's, such as auto or 10.0.0.1:6379.  [default: $RAY_ADDRESS, else this machine]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 
@@ -35,6 +40,8 @@ def bench_command(
     network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
+    engine: Engine = "local",
+    address: Address = None,
     allow_unverified: Annotated[
         bool, typer.Option("--allow-unverified", help="Measure on a folder without verifying it first.")
     ] = False,
@@ -57,6 +64,8 @@ def bench_command(
         network=network,
         seeds=seeds,
         device=device,
+        engine=engine,
+        address=address,
         allow_unverified=allow_unverified,
     )
     for record in done:

@@ -1,7 +1,6 @@
 """Image files ↔ pixels, on all cores. Nothing an image file holds is trusted."""
 
 import io
-import math
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cifar10_s.errors import SourceError
-from cifar10_s.parallel import chunks, progress_bar, thread_map
+from cifar10_s.images import part_size
+from cifar10_s.parallel import chunks
 
 EncodedImage = bytes | Path
 Shape = tuple[int, int, int]
@@ -26,8 +26,6 @@ PNG_LEVEL, PNG_STRATEGY = 6, imagecodecs.PNG.STRATEGY.FILTERED
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a PNG's header calls 8-bit pixels of so many channels.
 COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-# What one task decodes or encodes: at most so many images, and about so many bytes of pixels.
-CHUNK_IMAGES, CHUNK_BYTES = 1_000, 4 << 20
 
 
 def encode(pixels: NDArray[np.uint8]) -> list[bytes]:
@@ -40,54 +38,33 @@ def encode(pixels: NDArray[np.uint8]) -> list[bytes]:
     ]
 
 
-def encode_all(pixels: NDArray[np.uint8]) -> Iterator[list[bytes]]:
-    """Encode many images on all cores; gives them in order, a chunk at a time."""
-    return thread_map(lambda part: encode(pixels[part]), chunks(len(pixels), chunk_size(pixels.shape[1:])))
-
-
-def chunk_size(shape: Sequence[int]) -> int:
-    """Give how many images of a shape (H, W, C) one task takes."""
-    return max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape)))
-
-
-def decode_all(
-    files: Sequence[EncodedImage],
-    *,
-    name: Callable[[int], str] = "image {}".format,
-    description: str = "decode",
-) -> NDArray[np.uint8]:
-    """Decode image files into one array (N, H, W, C) uint8; C is 1 for greyscale, 3 for colour.
+def decode(files: Sequence[EncodedImage], shape: Shape, name: Callable[[int], str]) -> Iterator[NDArray[np.uint8]]:
+    """Decode image files of a shape (H, W, C) to (n, H, W, C) uint8 at a time.
 
     Parameters
     ----------
     files
         Contents, or paths to read.
+    shape
+        As of `probe`.
     name
         What to call file i in an error.
-    description
-        What the progress bar says.
 
     Raises
     ------
     SourceError
-        Where a file is no image, is broken or too large, or is not of the first one's size and mode.
+        Where a file is no image, is broken or too large, or is not of that shape.
     """
-    shape = _probe(_read(files[0], name(0)), name(0))
-    try:
-        pixels = np.empty((len(files), *shape), np.uint8)
-    except MemoryError:
-        raise SourceError(f"{len(files)} images of {_describe(shape)} do not fit this machine's memory") from None
+    for part in chunks(len(files), part_size(shape)):
+        pixels = np.empty((part.stop - part.start, *shape), np.uint8)
+        for at, i in enumerate(range(part.start, part.stop)):
+            decode_into(_read(files[i], name(i)), pixels[at], name(i))
+        yield pixels
 
-    def decode_chunk(part: slice) -> int:
-        wanted = range(len(files))[part]
-        for i in wanted:
-            decode_into(_read(files[i], name(i)), pixels[i], name(i))
-        return len(wanted)
 
-    with progress_bar(description, len(files)) as bar:
-        for count in thread_map(decode_chunk, chunks(len(files), chunk_size(shape))):
-            bar.update(count)
-    return pixels
+def probe(file: EncodedImage, name: str) -> Shape:
+    """Tell an image's shape (H, W, C) from its header: C is 1 for greyscale, 3 for colour; errors as for `decode`."""
+    return _probe(_read(file, name), name)
 
 
 def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:

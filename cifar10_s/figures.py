@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import Images
 from cifar10_s.shortcut import Shortcut
 
 CELL = 128
@@ -26,12 +26,10 @@ INK, PAPER, MARK, FRAME = (30, 30, 30), (255, 255, 255), (220, 20, 60), (150, 15
 STOPS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)
 
 
-def gallery(
-    clean: LabeledImages, perturbed: LabeledImages, title: str, shortcut: Shortcut | None = None
-) -> Image.Image:
+def gallery(clean: Images, perturbed: Images, title: str, shortcut: Shortcut | None = None) -> Image.Image:
     """Draw a row a class: examples, each clean, perturbed, and their difference with the shortcut's pixels ringed."""
     count = min(MAX_CLASSES, len(clean.class_names))
-    shape = clean.pixels.shape[1:3]
+    shape = clean.shape[1:3]
     cell_height, cell_width = _cell(shape)
     step_x, step_y = cell_width + SEAM, max(cell_height, LINE) + GAP
     width = max(LABEL_WIDTH + EXAMPLES * (3 * step_x + 2 * GAP), MIN_WIDTH)
@@ -39,12 +37,14 @@ def gallery(
     draw = ImageDraw.Draw(canvas)
     caption = f"{title}: clean / perturbed / difference x{GAIN}, grey = none"
     draw.text((GAP, GAP), caption + _extent(count, len(clean.class_names)), INK, _font(16))
+    shown = np.concatenate([np.flatnonzero(clean.labels == label)[:EXAMPLES] for label in range(count)])
+    before, after = clean.take(np.sort(shown)), perturbed.take(np.sort(shown))
     for label in range(count):
         top = HEADER + label * step_y
         _write(draw, (GAP, top + cell_height // 2 - 8), clean.class_names[label], LABEL_WIDTH - GAP)
-        for column, i in enumerate(np.flatnonzero(clean.labels == label)[:EXAMPLES]):
+        for column, i in enumerate(np.flatnonzero(before.labels == label)):
             left = LABEL_WIDTH + column * (3 * step_x + 2 * GAP)
-            panels = clean.pixels[i], perturbed.pixels[i], difference(clean.pixels[i], perturbed.pixels[i])
+            panels = before.pixels[i], after.pixels[i], difference(before.pixels[i], after.pixels[i])
             drawn = [_enlarge(pixels) for pixels in panels]
             if shortcut is not None:
                 _ring(drawn[2], shortcut.positions[label], _scale(shape))
@@ -62,7 +62,7 @@ def difference(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> NDArra
 def score_map(scores: NDArray[np.float64], shortcut: Shortcut) -> Image.Image:
     """Draw each class's best score at each position, log scale, and mark the pixels of the shortcut.
 
-    ``scores`` is (K, H, W) as from `search.score_maps`.
+    ``scores`` is (K, H, W) as from `search.score_maps`, of all classes or of the first `MAX_CLASSES`.
     """
     count = min(MAX_CLASSES, len(scores))
     cell_height, cell_width = _cell(scores.shape[1:])
@@ -72,7 +72,7 @@ def score_map(scores: NDArray[np.float64], shortcut: Shortcut) -> Image.Image:
     canvas = Image.new("RGB", (max(columns * step_x + GAP, MIN_WIDTH), HEADER + rows * step_y), PAPER)
     draw = ImageDraw.Draw(canvas)
     caption = f"best {shortcut.objective} score at each position, log scale; ring: chosen"
-    draw.text((GAP, GAP), caption + _extent(count, len(scores)), INK, _font(16))
+    draw.text((GAP, GAP), caption + _extent(count, len(shortcut.class_names)), INK, _font(16))
     for label in range(count):
         left, top = GAP + label % columns * step_x, HEADER + label // columns * step_y
         _write(draw, (left, top), shortcut.class_names[label], cell_width)

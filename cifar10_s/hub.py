@@ -1,15 +1,19 @@
-"""An image-classification dataset in the Hub's layout, from the Hub or a folder of Parquet → LabeledImages."""
+"""An image-classification dataset in the Hub's layout, from the Hub or a folder of Parquet → its images."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cifar10_s.codec import EncodedImage, decode_all
+from cifar10_s.codec import EncodedImage
 from cifar10_s.errors import SourceError
-from cifar10_s.images import LabeledImages
+from cifar10_s.image_files import stream_files
+from cifar10_s.images import Images, LabeledImages
+from cifar10_s.parquet import opened, read_column, read_stream
 from cifar10_s.provenance import Provenance
+from cifar10_s.stream import Stream
 
 
 def reach_hub(name: str) -> None:
@@ -33,8 +37,10 @@ def reach_hub(name: str) -> None:
         ) from None
 
 
-def read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages | None:
-    """Read one split, or None where there is no such; ``name`` is a Hub name or a folder.
+def open_dataset(name: str, split: str, provenance: Provenance) -> Images | None:
+    """Open one split, or give None where there is no such; ``name`` is a Hub name or a folder.
+
+    Parquet files become a stream, and are read where they are; what is stored otherwise is read into memory.
 
     Raises
     ------
@@ -42,11 +48,45 @@ def read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages
         Where it cannot be read, or has not one image column and one label column, full in every row.
     """
     import datasets
+    from datasets.packaged_modules.parquet.parquet import Parquet
+    from huggingface_hub import constants
 
     try:
         builder = datasets.load_dataset_builder(name)
-        if builder.info.splits and split not in builder.info.splits:
-            return None
+    except Exception as error:  # the library lets through whatever a server, a file or a parser raises
+        raise SourceError(f"{name}: cannot be loaded ({_one_line(error)}); {_advice(provenance)}") from None
+    if builder.info.splits and split not in builder.info.splits:
+        return None
+    if not isinstance(builder, Parquet) or constants.HF_HUB_OFFLINE:
+        return read_dataset(name, split, provenance)
+    files = [str(file) for file in (builder.config.data_files or {}).get(split, ())]
+    if not files:
+        return None
+    return _open_parquet(files, name, split, builder.info.features, provenance)
+
+
+def _open_parquet(files: Sequence[str], name: str, split: str, features: Any, provenance: Provenance) -> Stream:
+    import datasets
+
+    with opened(files[0]) as parquet:
+        schema = parquet.schema_arrow
+    features = features or datasets.Features.from_arrow_schema(schema)
+    image_column, label_column = _columns(features, name)
+    column = read_column(files, label_column)
+    if not len(column):
+        raise SourceError(f"{name}: has no rows: expected at least one image")
+    labels, class_names = _labels(column, features[label_column], name)
+    return read_stream(files, f"{name}: {split}", image_column, labels, class_names, provenance)
+
+
+def read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages | None:
+    """Read one split into memory, or give None where there is no such; errors as for `open_dataset`.
+
+    What the Hub gives stays in the cache of `datasets`.
+    """
+    import datasets
+
+    try:
         loaded = datasets.load_dataset(name, split=split)
     except Exception as error:  # the library lets through whatever a server, a file or a parser raises
         if isinstance(error, ValueError) and "Unknown split" in str(error):
@@ -55,10 +95,8 @@ def read_dataset(name: str, split: str, provenance: Provenance) -> LabeledImages
     image_column, label_column = _columns(loaded.features, name)
     loaded = loaded.cast_column(image_column, datasets.Image(decode=False))
     files = _embedded_files(loaded.data.column(image_column), name)
-    pixels = decode_all(files, name=lambda i: f"{name}: {split} image {i}", description=f"decode {split}")
-    return LabeledImages(
-        pixels, *_labels(loaded.data.column(label_column), loaded.features[label_column], name), provenance
-    )
+    labels, class_names = _labels(loaded.data.column(label_column), loaded.features[label_column], name)
+    return stream_files(files, labels, class_names, provenance, f"{name}: {split}").load()
 
 
 def _one_line(error: BaseException) -> str:

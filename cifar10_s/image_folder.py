@@ -1,20 +1,21 @@
-"""A folder with one sub-folder of images a class → LabeledImages."""
+"""A folder with one sub-folder of images a class → a stream of images."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from cifar10_s.codec import EncodedImage, decode_all
 from cifar10_s.errors import SourceError
-from cifar10_s.images import LabeledImages
+from cifar10_s.image_files import stream_files
 from cifar10_s.provenance import Provenance
+from cifar10_s.stream import Stream
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX"}
 
 
-def read_image_folder(path: Path, split: str) -> LabeledImages | None:
-    """Read one sub-folder of images a class, in the order of their names; or ``train`` and ``test`` of such.
+def open_image_folder(path: Path, split: str) -> Stream | None:
+    """Open one sub-folder of images a class, in the order of their names; or ``train`` and ``test`` of such.
 
     Gives None where the folder has no such split.
 
@@ -37,15 +38,10 @@ def read_image_folder(path: Path, split: str) -> LabeledImages | None:
         raise SourceError(
             f"{root}: expected batches of CIFAR-10, Parquet files, or one sub-folder of images a class; found none"
         )
-    files: list[EncodedImage] = []
-    labels: list[int] = []
-    for label, folder in enumerate(classes):
-        found = _images_of_class(folder)
-        files += found
-        labels += [label] * len(found)
-    pixels = decode_all(files, name=lambda i: str(files[i]), description=f"decode {split}")
+    files = [_images_of_class(folder) for folder in classes]
+    labels = np.repeat(np.arange(len(classes)), list(map(len, files)))
     names = tuple(folder.name for folder in classes)
-    return LabeledImages(pixels, np.array(labels, np.int64), names, Provenance("images", path.resolve().name))
+    return stream_files(list(chain(*files)), labels, names, Provenance("images", path.resolve().name))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -9,14 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cifar10_s import card, croissant, figures, perceptibility, separability
 from cifar10_s.benchmark import Report
 from cifar10_s.builder import ROW_GROUP_BYTES, OnePixelShortcutBuilder
 from cifar10_s.checksums import MANIFEST, hash_folder, write_sums
 from cifar10_s.compose import Composition
-from cifar10_s.images import LabeledImages
+from cifar10_s.device import resolve_device
+from cifar10_s.images import Images, PixelDigest, Rows
 from cifar10_s.measurements import Measurement, write_measurements
-from cifar10_s.moments import resolve_device
 from cifar10_s.recipes import DATASET_DATE, DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
 from cifar10_s.shards import StoredSplit
@@ -24,7 +27,7 @@ from cifar10_s.shards import StoredSplit
 LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "scikit-learn", "torch")
 
 
-def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, name: str, seed: int) -> dict[str, Any]:
+def describe(splits: Mapping[str, Images], recipes: Sequence[Recipe], *, name: str, seed: int) -> dict[str, Any]:
     """Give what is known of a release before it is made: the first part of its manifest."""
     train = splits["train"]
     source = train.provenance
@@ -42,7 +45,7 @@ def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, 
             "pixels_sha256": {split: images.digest() for split, images in splits.items()},
         },
         "classes": list(train.class_names),
-        "shape": list(train.pixels.shape[1:]),
+        "shape": list(train.shape[1:]),
         "seed": seed,
         "default": next(default for default in DEFAULTS if default in names),
         "objectives": [name for name in OBJECTIVES if any(recipe.objective == name for recipe in recipes)],
@@ -51,12 +54,13 @@ def describe(splits: Mapping[str, LabeledImages], recipes: Sequence[Recipe], *, 
 
 def write_release(
     folder: Path,
-    splits: Mapping[str, LabeledImages],
+    splits: Mapping[str, Images],
     recipes: Sequence[Recipe],
     *,
     name: str,
     seed: int,
     device: str,
+    memory: int,
     max_shard_bytes: int,
     report: Report | None = None,
 ) -> None:
@@ -72,7 +76,7 @@ def write_release(
         The configurations, ``clean`` among them.
     name
         The dataset's name.
-    seed, device
+    seed, device, memory
         See `compose.compose`.
     max_shard_bytes
         How large a Parquet shard may be.
@@ -97,13 +101,13 @@ def write_release(
     (folder / "figures").mkdir()
     for recipe in recipes:
         composition, sizes[recipe.name] = _write_configuration(
-            folder, splits, recipe, seed=seed, device=device, max_shard_bytes=max_shard_bytes
+            folder, splits, recipe, seed=seed, device=device, memory=memory, max_shard_bytes=max_shard_bytes
         )
         manifest["configurations"][recipe.name] = _entry(recipe, splits["train"], composition.images)
         if composition.shortcut is not None:
             shortcuts[recipe.name] = composition.shortcut.to_dict()
         _write_json(folder / f"recipes/{recipe.name}.json", recipe_record(composition, seed))
-        _draw(folder / "figures", splits["train"], composition)
+        _draw(folder / "figures", splits["train"], composition, memory)
     # The test split was written once, with `clean`; every configuration's card entry counts it.
     for split in sizes["clean"].keys() - {"train"}:
         for of_configuration in sizes.values():
@@ -151,29 +155,45 @@ def recipe_record(composition: Composition, seed: int) -> dict[str, Any]:
     }
 
 
-def _facts(images: LabeledImages) -> dict[str, Any]:
+def _facts(images: Images) -> dict[str, Any]:
     return {"rows": len(images), "pixels_sha256": images.digest()}
 
 
-def _entry(recipe: Recipe, clean: LabeledImages, perturbed: LabeledImages) -> dict[str, Any]:
+def _entry(recipe: Recipe, clean: Images, perturbed: Images) -> dict[str, Any]:
     """Give a configuration's entry: what it is, how visible its perturbations are, how well they tell the class."""
     separable = separability.measure_all(clean, perturbed)
+    digest, measured = _survey(clean, perturbed)
     return {
         "summary": recipe.summary,
         "budget": recipe.budget,
-        **_facts(perturbed),
-        "perceptibility": perceptibility.measure_all(clean.pixels, perturbed.pixels).to_dict(),
+        "rows": len(perturbed),
+        "pixels_sha256": digest,
+        "perceptibility": measured.to_dict(),
         "separability": None if separable is None else separable.to_dict(),
     }
 
 
+def _survey(clean: Images, perturbed: Images) -> tuple[str, perceptibility.Perceptibility]:
+    """Hash and measure perturbed images in one pass."""
+
+    def measure(rows: Rows, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], perceptibility.Perceptibility]:
+        return pixels, perceptibility.measure_parts(clean.read(rows), pixels)
+
+    digest, measured = PixelDigest(perturbed.shape, perturbed.labels), perceptibility.Perceptibility()
+    for pixels, of_part in perturbed.map(measure, what="measure"):
+        digest.update(pixels)
+        measured += of_part
+    return digest.hexdigest(), measured
+
+
 def _write_configuration(
     folder: Path,
-    splits: Mapping[str, LabeledImages],
+    splits: Mapping[str, Images],
     recipe: Recipe,
     *,
     seed: int,
     device: str,
+    memory: int,
     max_shard_bytes: int,
 ) -> tuple[Composition, dict[str, card.SplitSize]]:
     """Write a configuration's Parquet files; the splits other than ``train`` only with ``clean``."""
@@ -184,6 +204,7 @@ def _write_configuration(
         splits=wanted,
         seed=seed,
         device=device,
+        memory=memory,
         row_group_bytes=min(ROW_GROUP_BYTES, max_shard_bytes),
         cache_dir=str(scratch),
     )
@@ -198,14 +219,14 @@ def _write_configuration(
         for number, shard in enumerate(shards):
             shard.rename(target / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
         files = sorted(target.glob(f"{split}-*.parquet"))
-        stored = StoredSplit(files, wanted[split].pixels.shape[1:], wanted[split].class_names)
+        stored = StoredSplit(files, wanted[split].shape[1:], wanted[split].class_names)
         file_bytes = sum(file.stat().st_size for file in files)
         sizes[split] = card.SplitSize(len(stored), stored.num_bytes, file_bytes)
     shutil.rmtree(scratch)
     return composition, sizes
 
 
-def _draw(folder: Path, clean: LabeledImages, composition: Composition) -> None:
+def _draw(folder: Path, clean: Images, composition: Composition, memory: int) -> None:
     recipe, shortcut = composition.recipe, composition.shortcut
     figures.gallery(clean, composition.images, recipe.name, shortcut).save(folder / f"{recipe.name}.png")
     if shortcut is None or recipe.objective not in OBJECTIVES:
@@ -213,7 +234,8 @@ def _draw(folder: Path, clean: LabeledImages, composition: Composition) -> None:
     # One map an objective: that of its first recipe, which has the fewest pixels.
     target = folder / f"scores-{recipe.objective}.png"
     if not target.exists():
-        figures.score_map(score_maps(clean, objective=recipe.objective, device="cpu"), shortcut).save(target)
+        maps = score_maps(clean, objective=recipe.objective, device="cpu", memory=memory, classes=figures.MAX_CLASSES)
+        figures.score_map(maps, shortcut).save(target)
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +35,7 @@ def chunks(total: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def thread_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def thread_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Apply a function on all cores; results come in order, at most a few ahead of their reader."""
     executor = ThreadPoolExecutor(cores())
     ahead: deque[Future[Result]] = deque()
@@ -50,8 +50,8 @@ def thread_map(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def progress_bar(description: str, total: int, unit: str = "image") -> "tqdm[Any]":
-    """Open a progress bar on standard error: shown on a terminal, silent in a pipe."""
+def progress_bar(description: str, total: int, unit: str = "image", *, hidden: bool = False) -> "tqdm[Any]":
+    """Open a progress bar on standard error: shown on a terminal, silent in a pipe or where it is hidden."""
     from tqdm import tqdm
 
-    return tqdm(desc=description, total=total, unit=unit, unit_scale=True, disable=None, leave=False)
+    return tqdm(desc=description, total=total, unit=unit, unit_scale=True, disable=hidden or None, leave=False)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.parallel import chunks, thread_map
+from cifar10_s.images import Images
+from cifar10_s.parallel import chunks
 from cifar10_s.ssim import ssim
 
 CHUNK = 256
@@ -125,7 +126,12 @@ def measure(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Perceptib
     )
 
 
-def measure_all(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Perceptibility:
-    """Measure any number of images, on all cores."""
-    parts = thread_map(lambda part: measure(clean[part], perturbed[part]), chunks(len(clean), CHUNK))
+def measure_parts(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Perceptibility:
+    """Do the same with any number of images, a chunk at a time."""
+    return reduce(add, (measure(clean[part], perturbed[part]) for part in chunks(len(clean), CHUNK)), Perceptibility())
+
+
+def measure_all(clean: Images, perturbed: Images) -> Perceptibility:
+    """Measure a configuration, on all cores."""
+    parts = perturbed.map(lambda rows, pixels: measure_parts(clean.read(rows), pixels), what="measure")
     return reduce(add, parts, Perceptibility())

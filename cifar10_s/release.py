@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from datasets.exceptions import DatasetGenerationError
-from datasets.utils.py_utils import convert_file_size_to_int
 
 from cifar10_s.benchmark import Report
 from cifar10_s.benchmark.drawing import styled
 from cifar10_s.checksums import MANIFEST
 from cifar10_s.compose import check_time
+from cifar10_s.device import resolve_device
 from cifar10_s.errors import BuildError, SourceError, UsageError, unknown
 from cifar10_s.form import DATASET_NAME
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import Images
+from cifar10_s.memory import Memory, memory_limit, parse_size
 from cifar10_s.methods import METHODS, Bound, GivenNoise
-from cifar10_s.moments import resolve_device
 from cifar10_s.noise_file import read_noise
 from cifar10_s.package import describe, of_release, write_release
 from cifar10_s.recipes import Recipe, select
 from cifar10_s.records import RELEASED, Records
 from cifar10_s.search import check_pixels
-from cifar10_s.sources import CIFAR10_ON_THE_HUB, load_splits
+from cifar10_s.sources import CIFAR10_ON_THE_HUB, open_splits
 from cifar10_s.staging import Staging
 from cifar10_s.verification import VerifiedRelease, verify
 
@@ -48,6 +48,9 @@ def build(
     allow_unverified: bool = False,
     overwrite: bool = False,
     max_shard_size: str = "500MB",
+    memory: Memory = None,
+    engine: str = "local",
+    address: str | None = None,
     records: Iterable[str | Path] = (),
 ) -> VerifiedRelease:
     """Build a release: search, compose, write, verify, and only then put it in its place.
@@ -76,6 +79,11 @@ def build(
         Replace what is in the folder, if it is something else.
     max_shard_size
         How large a Parquet shard may be, such as ``500MB``.
+    memory
+        How much to use at most, such as ``8GB``; by default half of the machine's. Images that do not fit are read
+        again for each configuration, and classes whose sums do not fit are searched one group after another.
+    engine, address
+        See `distributed.start`: with ``ray``, images are read, searched, stamped and encoded on a cluster.
     records
         Files that `bench` wrote; the release holds, and its card shows, what is of its own images.
 
@@ -92,7 +100,8 @@ def build(
         Where what was written is not what it should be; nothing is left behind.
     """
     _check_name(name)
-    max_shard_bytes = _parse_size(max_shard_size)
+    max_shard_bytes = parse_size(max_shard_size, "max_shard_size")
+    limit = memory_limit(memory)
     given = Path(name if output is None else output)
     # A link is followed, and `.` has a name: what is replaced is the folder itself.
     output = given.expanduser().resolve()
@@ -104,7 +113,8 @@ def build(
         staging.recover()
     if not overwrite and _is_taken(output) and not (output / MANIFEST).is_file():
         raise _taken(output)
-    splits = load_splits(source, allow_unverified=allow_unverified)
+    opened = open_splits(source, allow_unverified=allow_unverified, engine=engine, address=address)
+    splits = {split: images.kept(limit) for split, images in opened.items()}
     if noise:
         recipes = select(configurations, budget=budget, noise=_read_all(noise, splits["train"]))
     for recipe in recipes:
@@ -113,14 +123,15 @@ def build(
     if _is_taken(output) and not overwrite:
         if not _holds(output, describe(splits, recipes, name=name, seed=seed), recipes, report):
             raise _taken(output)
-        return verify(given)
+        return verify(given, memory=limit)
     if not yes:
         check_time(recipes, splits["train"], seed=seed, device=device)
     with _one_line_errors(output), staging.held() as folder:
         write_release(
-            folder, splits, recipes, name=name, seed=seed, device=device, max_shard_bytes=max_shard_bytes, report=report
-        )
-        verified = verify(folder)
+            folder, splits, recipes, name=name, seed=seed, device=device, memory=limit,
+            max_shard_bytes=max_shard_bytes, report=report,
+        )  # fmt: skip
+        verified = verify(folder, memory=limit)
         _put_in_place(staging, overwrite=overwrite)
     return VerifiedRelease(given, verified.manifest, verified.files, verified.images)
 
@@ -141,9 +152,9 @@ def _read_report(records: Iterable[str | Path]) -> Report | None:
         return Report.of(files)
 
 
-def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[str, GivenNoise]:
+def _read_all(files: Mapping[str, str | Path], images: Images) -> dict[str, GivenNoise]:
     """Read the noise that takes the place of methods' own."""
-    shape, given = images.pixels.shape[1:], {}
+    shape, given = images.shape[1:], {}
     for name, file in files.items():
         method = METHODS[name]
         bound = method.bound(shape)
@@ -162,16 +173,6 @@ def _read_all(files: Mapping[str, str | Path], images: LabeledImages) -> dict[st
 def _check_name(name: str) -> None:
     if not re.fullmatch(DATASET_NAME, name, re.ASCII):
         raise UsageError(f"name: expected a dataset name of letters, digits, '-', '_' and '.', got {name!r}")
-
-
-def _parse_size(size: str) -> int:
-    try:
-        parsed = int(convert_file_size_to_int(size))
-    except ValueError:
-        parsed = 0
-    if parsed <= 0:
-        raise UsageError(f"max_shard_size: expected a size such as 500MB or 1GiB, got {size!r}")
-    return parsed
 
 
 def _is_taken(output: Path) -> bool:

@@ -5,20 +5,22 @@ its spread over a class's images follow from Σ x_j and Σ x_i·x_j. They are in
 candidates that are equal are exactly equal, and the result is the same on every machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.errors import UsageError, unknown
-from cifar10_s.images import LabeledImages
-from cifar10_s.moments import Moments, channel_pairs, compute_moments
+from cifar10_s.images import Images
+from cifar10_s.memory import Memory
+from cifar10_s.moments import Moments, channel_pairs
 from cifar10_s.seeds import generator
 from cifar10_s.shortcut import Shortcut
+from cifar10_s.summation import moments_by_class
 
 Float64Array = NDArray[np.float64]
 
@@ -110,11 +112,12 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def search(
-    images: LabeledImages,
+    images: Images,
     *,
     objective: str = "mean-over-variance",
     pixels: int = 1,
     device: str = "auto",
+    memory: Memory = None,
 ) -> Shortcut:
     """Find the shortcut of the given images.
 
@@ -130,7 +133,9 @@ def search(
     pixels
         How many pixels a class gets, at as many positions.
     device
-        See `compute_moments`; the result is the same bits on each.
+        See `summation.compute_moments`; the result is the same bits on each.
+    memory
+        See `summation.moments_by_class`.
 
     Raises
     ------
@@ -139,26 +144,36 @@ def search(
     """
     score = _objective(objective)
     check_pixels(pixels, images)
-    return _choose(compute_moments(images, device=device), score, objective, pixels, images.class_names)
+    return _choose(_by_class(images, device, memory), score, objective, pixels, images)
 
 
-def score_maps(images: LabeledImages, *, objective: str = "mean-over-variance", device: str = "auto") -> Float64Array:
-    """Give each class's best score at each position, over all colours: (K, H, W) float64."""
-    return best_colors(images, objective=objective, device=device)[0]
+def score_maps(
+    images: Images,
+    *,
+    objective: str = "mean-over-variance",
+    device: str = "auto",
+    memory: Memory = None,
+    classes: int | None = None,
+) -> Float64Array:
+    """Give the best score at each position, over all colours, of each class or of the first: (K, H, W) float64."""
+    return best_colors(images, objective=objective, device=device, memory=memory, classes=classes)[0]
 
 
 def best_colors(
-    images: LabeledImages, *, objective: str = "mean-over-variance", device: str = "auto"
+    images: Images,
+    *,
+    objective: str = "mean-over-variance",
+    device: str = "auto",
+    memory: Memory = None,
+    classes: int | None = None,
 ) -> tuple[Float64Array, NDArray[np.uint8]]:
     """Give `score_maps` and the colours that have these scores: (K, H, W) float64 and (K, H, W, C) uint8.
 
     Of equal scores as in the search: the colour of the larger mean, then the lower one.
     """
     score = _objective(objective)
-    moments = compute_moments(images, device=device)
     maps, colors = [], []
-    for label in range(len(moments.counts)):
-        deviations = _deviations(moments, label)
+    for deviations in islice(_by_class(images, device, memory, classes), classes):
         scored = score(deviations)
         maps.append(scored.max(-1))
         # No total is below 0.
@@ -167,32 +182,25 @@ def best_colors(
     return np.stack(maps), np.stack(colors)
 
 
-def random_pixels(images: LabeledImages, *, pixels: int = 1, seed: int = 0) -> Shortcut:
+def random_pixels(
+    images: Images, *, pixels: int = 1, seed: int = 0, device: str = "cpu", memory: Memory = None
+) -> Shortcut:
     """Draw the control: for each class a random position and corner colour, no pair twice.
 
     The scores are those of ``mean-over-variance``, to be compared with the search's.
     """
     check_pixels(pixels, images)
     random = generator(seed, "random-pixel")
-    moments = compute_moments(images, device="cpu")
 
-    def score(deviations: Deviations) -> Float64Array:
+    def draw(deviations: Deviations) -> Float64Array:
         return random.random(deviations.total.shape)
 
-    drawn = _choose(moments, score, "random", pixels, images.class_names)
-    colors = candidate_colors(images.pixels.shape[-1])
-    scores = np.empty_like(drawn.scores)
-    for k, positions in enumerate(drawn.positions):
-        scored = mean_over_variance(_deviations(moments, k))
-        for i, (row, column) in enumerate(positions):
-            color = int(np.flatnonzero((colors == drawn.colors[k, i]).all(1))[0])
-            scores[k, i] = scored[row, column, color]
-    return Shortcut("random", drawn.positions, drawn.colors, scores, images.class_names)
+    return _choose(_by_class(images, device, memory), draw, "random", pixels, images)
 
 
-def check_pixels(pixels: int, images: LabeledImages) -> None:
+def check_pixels(pixels: int, images: Images) -> None:
     """Refuse a number of pixels that these images do not have."""
-    height, width = images.pixels.shape[1:3]
+    height, width = images.shape[1:3]
     if not 1 <= pixels <= height * width:
         raise UsageError(
             f"pixels: expected 1 to {height * width}, the positions of {height}×{width} images, got {pixels}"
@@ -206,6 +214,13 @@ def _objective(name: str) -> Objective:
         raise unknown("objective", name, OBJECTIVES) from None
 
 
+def _by_class(images: Images, device: str, memory: Memory, classes: int | None = None) -> Iterator[Deviations]:
+    """Give the deviations of each class, in order."""
+    for moments in moments_by_class(images, device=device, memory=memory, classes=classes):
+        for label in range(len(moments.counts)):
+            yield _deviations(moments, label)
+
+
 def _deviations(moments: Moments, label: int) -> Deviations:
     """Take one class out of the moments, in integers that neither overflow nor lose a bit."""
     count = int(moments.counts[label])
@@ -215,30 +230,33 @@ def _deviations(moments: Moments, label: int) -> Deviations:
     return Deviations(count, moments.sums[label].astype(dtype), moments.products[label].astype(dtype))
 
 
-def _choose(moments: Moments, objective: Objective, name: str, pixels: int, class_names: tuple[str, ...]) -> Shortcut:
-    """Take the best candidates, class by class (paper, Algorithm 1)."""
-    for empty in np.flatnonzero(moments.counts == 0):
+def _choose(classes: Iterable[Deviations], objective: Objective, name: str, pixels: int, images: Images) -> Shortcut:
+    """Take the best candidates, class by class (paper, Algorithm 1).
+
+    The control draws them by an objective of its own, and is scored by the paper's.
+    """
+    class_names, (height, width, channels) = images.class_names, images.shape[1:]
+    for empty in np.flatnonzero(np.bincount(images.labels, minlength=len(class_names)) == 0):
         raise UsageError(f"class {empty} ({class_names[empty]}) has no images: expected at least one")
-    classes, height, width, channels = moments.sums.shape
     colors = candidate_colors(channels)
     free = np.ones((height, width, len(colors)), bool)
     chosen: list[list[tuple[int, int, int]]] = []
-    scores = np.empty((classes, pixels))
-    for label in range(classes):
-        deviations = _deviations(moments, label)
+    scores = np.empty((len(class_names), pixels))
+    for label, deviations in enumerate(classes):
         scored = objective(deviations)
+        told = mean_over_variance(deviations) if name == "random" else scored
         allowed = free.copy()
         chosen.append([])
         for i in range(pixels):
             if not allowed.any():
                 raise UsageError(
-                    f"no candidate is left for class {label} ({class_names[label]}): {classes} classes of "
+                    f"no candidate is left for class {label} ({class_names[label]}): {len(class_names)} classes of "
                     f"{pixels} pixels need as many (position, colour) pairs, and {height}×{width} images "
                     f"have {free.size}; ask for fewer pixels"
                 )
             best = _best(scored, deviations.total, allowed)
             chosen[label].append(best)
-            scores[label, i] = scored[best]
+            scores[label, i] = told[best]
             free[best] = False
             allowed[best[:2]] = False
     picked = np.array(chosen, np.int64)

@@ -1,5 +1,6 @@
 """Separability: how well a linear classifier tells the class from the perturbation alone."""
 
+import math
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import Images
 
 # At most so many images, and so many values of them (128 MiB as floats), in all; at least so many of each class.
 IMAGES, VALUES, PER_CLASS = 4_000, 1 << 25, 20
@@ -50,7 +51,7 @@ class Separability:
         return isinstance(accuracy, float) and abs(accuracy - self.accuracy) <= allowed + 1e-5
 
 
-def choose(images: LabeledImages) -> NDArray[np.bool_]:
+def choose(images: Images) -> NDArray[np.bool_]:
     """Mark the images to measure on, (N,): the first of each class, the same number of each; none if that is too few.
 
     As many as the smallest class has, but at most 4,000 images and 2²⁵ values in all; at least 20 of each class, and
@@ -59,7 +60,7 @@ def choose(images: LabeledImages) -> NDArray[np.bool_]:
     classes = len(images.class_names)
     order = np.argsort(images.labels, kind="stable")
     counts = np.bincount(images.labels, minlength=classes)
-    limit = min(IMAGES, VALUES // images.pixels[0].size) // classes
+    limit = min(IMAGES, VALUES // math.prod(images.shape[1:])) // classes
     each = min(int(counts.min()), limit)
     chosen = np.zeros(len(images), bool)
     if classes > 1 and each >= PER_CLASS:
@@ -95,10 +96,10 @@ def measure(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8], labels: NDAr
     return Separability(round(100 * float(right.mean()), 6), int(fitted.sum()), len(right))
 
 
-def measure_all(clean: LabeledImages, perturbed: LabeledImages) -> Separability | None:
+def measure_all(clean: Images, perturbed: Images) -> Separability | None:
     """Measure a configuration: `measure` on the images that `choose` marks."""
-    chosen = choose(clean)
-    return measure(clean.pixels[chosen], perturbed.pixels[chosen], clean.labels[chosen])
+    chosen = np.flatnonzero(choose(clean))
+    return measure(clean.read(chosen), perturbed.read(chosen), clean.labels[chosen])
 
 
 def _first(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -1,11 +1,11 @@
 """Shards: the Parquet files of one released split, read a row group at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cifar10_s.codec import COLOR_TYPES, MAX_PIXELS, check_plain_png, decode_into
+from cifar10_s.codec import COLOR_TYPES, MAX_PIXELS, check_plain_png, decode
 from cifar10_s.errors import SourceError
-from cifar10_s.images import LabeledImages
-from cifar10_s.parallel import progress_bar, thread_map
-
-Result = TypeVar("Result")
+from cifar10_s.provenance import Provenance
+from cifar10_s.stream import Stream
 
 COLUMNS = [("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
 LABEL_BYTES = 8
@@ -30,7 +28,7 @@ UNREADABLE = (pa.ArrowException, OSError, ValueError)
 class RowGroup:
     """Consecutive rows: group ``number`` of ``file``.
 
-    Its first row is row ``start`` of the split, and row ``start_in_file`` of the file.
+    Its first row is row ``start`` of the split, and row ``start_in_file`` of the file. Its images are (H, W, C).
     """
 
     file: Path
@@ -38,11 +36,26 @@ class RowGroup:
     start: int
     start_in_file: int
     rows: int
+    shape: tuple[int, int, int]
 
-    @property
-    def part(self) -> slice:
-        """Where its rows are in the split."""
-        return slice(self.start, self.start + self.rows)
+    def __len__(self) -> int:
+        return self.rows
+
+    def read(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """See `stream.Block.read`; an image that is no plain PNG is refused too."""
+        column = _column(self.file, self.number, "img")
+        if len(column) != self.rows:
+            raise SourceError(f"{self.file}: a group of rows declares {self.rows} of them, holds {len(column)}")
+        if column.field("path").null_count != self.rows:
+            raise SourceError(f"{self.file}: an image has a path: expected its bytes alone")
+        files = column.field("bytes").take(pa.array(rows)).to_pylist()
+
+        def name(i: int) -> str:
+            return self.name(self.start + int(rows[i]))
+
+        for i, data in enumerate(files):
+            check_plain_png(data, self.shape, name(i))
+        yield from decode(files, self.shape, name)
 
     def name(self, row: int) -> str:
         """Say where a row of the split is: its file, and its row there."""
@@ -90,6 +103,8 @@ class StoredSplit:
             Where a shard is no Parquet file with the columns ``img`` and ``label`` and these classes.
         """
         groups = []
+        height, width, channels = self.shape
+        shape = height, width, channels
         start = 0
         for file in self.files:
             try:
@@ -109,7 +124,8 @@ class StoredSplit:
                 rows = metadata.row_group(number).num_rows
                 if rows < 0:
                     raise SourceError(f"{file}: a group of rows declares {rows} of them")
-                groups.append(RowGroup(file, number, start, start - start_of_file, rows))
+                if rows:
+                    groups.append(RowGroup(file, number, start, start - start_of_file, rows, shape))
                 start += rows
         return groups
 
@@ -146,53 +162,19 @@ class StoredSplit:
     @cached_property
     def num_bytes(self) -> int:
         """The bytes of the image files and the labels: what the card says the split takes."""
-        images = (_column(file, None, "img").field("bytes") for file in self.files)
+        images = (_column(group.file, group.number, "img").field("bytes") for group in self.groups)
         return LABEL_BYTES * len(self) + sum(pc.sum(pc.binary_length(files)).as_py() or 0 for files in images)
 
     def name(self, row: int) -> str:
         """Say where a row of the split is: its file, and its row there."""
         return next(group for group in self.groups if row < group.start + group.rows).name(row)
 
-    def map_groups(
-        self, function: Callable[[RowGroup, NDArray[np.uint8]], Result]
-    ) -> Iterator[tuple[RowGroup, NDArray[np.uint8], Result]]:
-        """Decode every row group on all cores and apply a function to it there; gives them in order.
-
-        Raises
-        ------
-        SourceError
-            Where an image is no plain PNG of the expected shape.
-        """
-
-        def work(group: RowGroup) -> tuple[RowGroup, NDArray[np.uint8], Result]:
-            pixels = self._decode(group)
-            return group, pixels, function(group, pixels)
-
-        return thread_map(work, self.groups)
-
-    def load(self) -> LabeledImages:
-        """Read the whole split into memory; errors as for `map_groups` and `labels`."""
+    def stream(self, provenance: Provenance = Provenance()) -> Stream:  # noqa: B008 (frozen)
+        """Give the images; errors as for `groups` and `labels`, and SourceError where there are none."""
         if not len(self):
             raise SourceError(f"{self.files[0]}: holds no rows: expected at least one")
-        labels, pixels = self.labels, np.empty((len(self), *self.shape), np.uint8)
-        with progress_bar(f"decode {self.files[0].parent.name}", len(self)) as bar:
-            for group, decoded, _ in self.map_groups(lambda group, pixels: None):
-                pixels[group.part] = decoded
-                bar.update(group.rows)
-        return LabeledImages(pixels, labels, self.class_names)
-
-    def _decode(self, group: RowGroup) -> NDArray[np.uint8]:
-        column = _column(group.file, group.number, "img")
-        if len(column) != group.rows:
-            raise SourceError(f"{group.file}: a group of rows declares {group.rows} of them, holds {len(column)}")
-        pixels = np.empty((group.rows, *self.shape), np.uint8)
-        if column.field("path").null_count != group.rows:
-            raise SourceError(f"{group.file}: an image has a path: expected its bytes alone")
-        for i, data in enumerate(column.field("bytes").to_pylist()):
-            name = group.name(group.start + i)
-            check_plain_png(data, self.shape, name)
-            decode_into(data, pixels[i], name)
-        return pixels
+        height, width, channels = self.shape
+        return Stream(tuple(self.groups), (height, width, channels), self.labels, self.class_names, provenance)
 
 
 def _features(schema: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.errors import UsageError
-from cifar10_s.images import LabeledImages
+from cifar10_s.images import ImagesT, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Shortcut:
     scores: NDArray[np.float64]
     class_names: tuple[str, ...]
 
-    def stamp(self, images: LabeledImages) -> LabeledImages:
+    def stamp(self, images: ImagesT) -> ImagesT:
         """Give the images of each class that class's pixels (paper, Eq. 3); nothing else changes.
 
         Raises
@@ -44,7 +44,7 @@ class Shortcut:
         UsageError
             Where the images have other classes or channels, or are too small for a position.
         """
-        height, width, channels = images.pixels.shape[1:]
+        _, height, width, channels = images.shape
         if images.class_names != self.class_names:
             raise UsageError(
                 f"shortcut of {len(self.class_names)} classes {self.class_names[:3]}… "
@@ -55,10 +55,15 @@ class Shortcut:
                 f"shortcut with {self.colors.shape[-1]} channels and positions up to "
                 f"{tuple(self.positions.max((0, 1)).tolist())} cannot go on images of {height}×{width}×{channels}"
             )
-        pixels = images.pixels.copy()
-        rows, columns = np.moveaxis(self.positions[images.labels], -1, 0)
-        pixels[np.arange(len(images))[:, None], rows, columns] = self.colors[images.labels]
-        return images.with_pixels(pixels)
+        labels = images.labels
+
+        def put(rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            stamped, of_class = pixels.copy(), labels[rows]
+            y, x = np.moveaxis(self.positions[of_class], -1, 0)
+            stamped[np.arange(len(stamped))[:, None], y, x] = self.colors[of_class]
+            return stamped
+
+        return images.derive(put)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the shortcut as JSON has it; an infinite score, which JSON cannot say, is null."""

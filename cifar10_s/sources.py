@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from cifar10_s import archive
+from cifar10_s.array_folder import is_array_folder, open_array_folder
+from cifar10_s.distributed import distribute, start
 from cifar10_s.errors import ChecksumError, SourceError
-from cifar10_s.hub import reach_hub, read_dataset
-from cifar10_s.image_folder import read_image_folder
-from cifar10_s.images import LabeledImages, PixelDigest, to_uint8
+from cifar10_s.hub import open_dataset, reach_hub, read_dataset
+from cifar10_s.image_folder import open_image_folder
+from cifar10_s.images import Images, LabeledImages, PixelDigest, to_uint8
 from cifar10_s.provenance import Provenance
 
 CIFAR10_ON_THE_HUB = "uoft-cs/cifar10"
@@ -36,14 +38,14 @@ KNOWN_LABELS = {
 def load_source(
     source: str | Path = CIFAR10_ON_THE_HUB, *, split: str = "train", allow_unverified: bool = False
 ) -> LabeledImages:
-    """Load one split of clean images.
+    """Load one split of clean images into memory.
 
     Parameters
     ----------
     source
         A Hub dataset name; ``cifar-10-python.tar.gz`` or the folder it unpacks to; a folder of Parquet in
         the Hub's layout; a folder with one sub-folder of images a class (or ``train`` and ``test`` folders
-        of such); or ``sample``, scikit-learn's handwritten digits (8×8×1).
+        of such); a folder of NumPy arrays (`array_folder`); or ``sample``, scikit-learn's handwritten digits (8×8×1).
     split
         ``train`` or ``test``, or another that the source has.
     allow_unverified
@@ -56,18 +58,49 @@ def load_source(
     ChecksumError
         Where it claims to be CIFAR-10 and is not.
     """
-    images = _read(str(source), split, allow_unverified)
+    return open_source(source, split=split, allow_unverified=allow_unverified).load()
+
+
+def open_source(
+    source: str | Path = CIFAR10_ON_THE_HUB,
+    *,
+    split: str = "train",
+    allow_unverified: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+) -> Images:
+    """Open one split of clean images, of which no more is in memory than a task reads.
+
+    The archive and the sample are small, and are read at once. A file that cannot be decoded is an error only when it
+    is read.
+
+    Parameters
+    ----------
+    source, split, allow_unverified
+        See `load_source`, for the errors too.
+    engine, address
+        See `distributed.start`: with ``ray``, what is done to the images is done on a cluster.
+    """
+    mapper = start(engine, address)
+    images = _open(str(source), split, allow_unverified)
     if images is None:
         raise SourceError(f"{source}: has no split {split!r}; choose another split or source")
-    return images
+    return distribute(images, mapper)
 
 
-def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bool = False) -> dict[str, LabeledImages]:
-    """Load ``train`` and, where the source has one, ``test``; arguments and errors as for `load_source`."""
-    splits = {"train": load_source(source, split="train", allow_unverified=allow_unverified)}
-    test = _read(str(source), "test", allow_unverified)
+def open_splits(
+    source: str | Path = CIFAR10_ON_THE_HUB,
+    *,
+    allow_unverified: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+) -> dict[str, Images]:
+    """Open ``train`` and, where the source has one, ``test``; arguments and errors as for `open_source`."""
+    mapper = start(engine, address)
+    splits: dict[str, Images] = {"train": open_source(source, split="train", allow_unverified=allow_unverified)}
+    test = _open(str(source), "test", allow_unverified)
     if test is not None:
-        if test.class_names != splits["train"].class_names or test.pixels.shape[1:] != splits["train"].pixels.shape[1:]:
+        if test.class_names != splits["train"].class_names or test.shape[1:] != splits["train"].shape[1:]:
             raise SourceError(
                 f"{source}: the test split has other classes or another image size than the training split; "
                 "make them alike"
@@ -75,22 +108,29 @@ def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bo
         splits["test"] = test
     # What is checked in one split only is not checked.
     if any(images.provenance.check is None for images in splits.values()):
-        splits = {
-            split: replace(images, provenance=replace(images.provenance, check=None))
-            for split, images in splits.items()
-        }
-    return splits
+        splits = {split: _with_check(images, None) for split, images in splits.items()}
+    return {split: distribute(images, mapper) for split, images in splits.items()}
 
 
-# A reader gives a split's images, or None where the source has no such split.
-Reader = Callable[[str, bool], LabeledImages | None]
+def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bool = False) -> dict[str, LabeledImages]:
+    """Load what `open_splits` opens into memory; arguments and errors as for `load_source`."""
+    splits = open_splits(source, allow_unverified=allow_unverified)
+    return {split: images.load() for split, images in splits.items()}
 
 
-def _read(source: str, split: str, allow_unverified: bool) -> LabeledImages | None:
+# A reader opens a split's images, or gives None where the source has no such split.
+Reader = Callable[[str, bool], Images | None]
+
+
+def _open(source: str, split: str, allow_unverified: bool) -> Images | None:
     try:
         return _reader(source)(split, allow_unverified)
     except OSError as error:
         raise SourceError(f"{source}: cannot be read ({error}); check the path and its permissions") from None
+
+
+def _with_check(images: Images, check: str | None) -> Images:
+    return replace(images, provenance=replace(images.provenance, check=check))  # type: ignore[type-var]
 
 
 def _reader(source: str) -> Reader:
@@ -110,7 +150,7 @@ def _reader(source: str) -> Reader:
     looks_like_a_path = source.startswith((".", "/", "~")) or source.count("/") > 1
     if looks_like_a_path or source.endswith(ARCHIVE_SUFFIXES):
         raise SourceError(f"{source}: is not there; give a path that exists, a Hub dataset name, or 'sample'")
-    return lambda split, allow: _read_hub(source, split, allow)
+    return lambda split, allow: _open_hub(source, split, allow)
 
 
 def _folder_reader(path: Path) -> Reader:
@@ -118,8 +158,10 @@ def _folder_reader(path: Path) -> Reader:
         if (folder / archive.META).is_file() or any((folder / name).is_file() for name in archive.BATCHES):
             return lambda split, allow: _read_archive(folder, split, allow)
     if next(path.rglob("*.parquet"), None):
-        return lambda split, allow: _read_parquet_folder(path, split)
-    return lambda split, allow: read_image_folder(path, split)
+        return lambda split, allow: open_dataset(str(path), split, Provenance("parquet", path.resolve().name))
+    if is_array_folder(path):
+        return lambda split, allow: open_array_folder(path, split)
+    return lambda split, allow: open_image_folder(path, split)
 
 
 def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImages | None:
@@ -153,16 +195,15 @@ def _read_sample(split: str, allow_unverified: bool) -> LabeledImages | None:
     )
 
 
-def _read_hub(name: str, split: str, allow_unverified: bool) -> LabeledImages | None:
+def _open_hub(name: str, split: str, allow_unverified: bool) -> Images | None:
     reach_hub(name)
     claims = name == CIFAR10_ON_THE_HUB
-    images = read_dataset(name, split, Provenance("hub", name, claims_cifar10=claims))
+    images = (read_dataset if claims else open_dataset)(name, split, Provenance("hub", name, claims_cifar10=claims))
     if images is None or not claims or split not in KNOWN_LABELS:
         return images
     failure = compare_with_cifar10(images, split)
     if failure is None:
-        check = "labels of all images and pixels of the first 1,000 of every 10,000"
-        return replace(images, provenance=replace(images.provenance, check=check))
+        return _with_check(images, "labels of all images and pixels of the first 1,000 of every 10,000")
     if allow_unverified:
         return images
     raise ChecksumError(
@@ -171,23 +212,19 @@ def _read_hub(name: str, split: str, allow_unverified: bool) -> LabeledImages | 
     )
 
 
-def compare_with_cifar10(images: LabeledImages, split: str) -> str | None:
+def compare_with_cifar10(images: Images, split: str) -> str | None:
     """Compare a whole split with what is known of CIFAR-10: None if equal, else what was expected and came."""
     if images.class_names != archive.CLASS_NAMES:
         return f"expected the classes {', '.join(archive.CLASS_NAMES)}, got {', '.join(images.class_names)}"
     labels = hashlib.sha256(images.labels.astype("<i8").tobytes()).hexdigest()
     if labels != KNOWN_LABELS[split]:
         return f"expected labels of SHA-256 {KNOWN_LABELS[split]}, got {labels}"
-    known = np.arange(len(images)) % KNOWN_EVERY < KNOWN_FIRST
-    digest = PixelDigest((int(known.sum()), *images.pixels.shape[1:]), images.labels[known])
-    digest.update(images.pixels[known])
+    known = images.take(np.flatnonzero(np.arange(len(images)) % KNOWN_EVERY < KNOWN_FIRST))
+    digest = PixelDigest(known.shape, known.labels)
+    digest.update(known.pixels)
     if digest.hexdigest() != KNOWN_PIXELS[split]:
         return (
             f"expected pixel digest {KNOWN_PIXELS[split]} of the first {KNOWN_FIRST} of every {KNOWN_EVERY} "
             f"images, got {digest.hexdigest()}"
         )
     return None
-
-
-def _read_parquet_folder(path: Path, split: str) -> LabeledImages | None:
-    return read_dataset(str(path), split, Provenance("parquet", path.resolve().name))

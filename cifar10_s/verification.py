@@ -29,12 +29,13 @@ from cifar10_s.declarations import (
 )
 from cifar10_s.errors import VerificationError
 from cifar10_s.findings import Findings
-from cifar10_s.images import LabeledImages, PixelDigest
-from cifar10_s.parallel import chunks, progress_bar
-from cifar10_s.perceptibility import CHUNK, Perceptibility, measure, per_image
+from cifar10_s.images import Images, PixelDigest, Rows, numbers
+from cifar10_s.memory import Memory, memory_limit
+from cifar10_s.parallel import progress_bar
+from cifar10_s.perceptibility import Perceptibility, measure_parts, per_image
 from cifar10_s.recipes import RECIPES, Recipe, recorded
 from cifar10_s.records import RELEASED
-from cifar10_s.shards import RowGroup, StoredSplit
+from cifar10_s.shards import StoredSplit
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import compare_with_cifar10
 
@@ -64,8 +65,16 @@ class VerifiedRelease:
     images: int
 
 
-def verify(folder: str | Path) -> VerifiedRelease:
+def verify(folder: str | Path, *, memory: Memory = None) -> VerifiedRelease:
     """Check every file and every image of a release; what is missing is an error.
+
+    Parameters
+    ----------
+    folder
+        Where it is.
+    memory
+        How much to use at most (see `memory.memory_limit`): clean images that do not fit are read again for each
+        configuration.
 
     Raises
     ------
@@ -75,7 +84,7 @@ def verify(folder: str | Path) -> VerifiedRelease:
     folder = Path(folder)
     if not folder.is_dir():
         raise VerificationError([f"{folder}: is not a folder: expected a release that `cifar10-s build` wrote"])
-    verification = _Verification(folder)
+    verification = _Verification(folder, memory_limit(memory))
     verification.run(
         (verification.check_sums,),
         (verification.check_layout,),
@@ -104,7 +113,7 @@ def check_listing(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
     VerificationError
         Naming every file that is missing or too many, and what is wrong with these two.
     """
-    verification = _Verification(folder)
+    verification = _Verification(folder, memory=0)
     verification.files = dict(files)
     verification.run((verification.check_layout,), (verification.check_croissant,))
     return verification.manifest
@@ -113,8 +122,9 @@ def check_listing(folder: Path, files: Mapping[str, str]) -> dict[str, Any]:
 class _Verification(Findings):
     """One run over a release; its steps add to the findings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: int) -> None:
         super().__init__(folder)
+        self.memory = memory
         self.files: dict[str, str] = {}
         self.manifest: dict[str, Any] = {}
         self.stored: dict[str, StoredSplit] = {}
@@ -200,11 +210,9 @@ class _Verification(Findings):
     def check_images(self) -> None:
         """Decode every image and compare it with what manifest and recipes say."""
         with self.reading(MANIFEST):
-            clean = self.stored["clean/train"].load()
-            source = {
-                "train": clean,
-                **{split: self.stored[split].load() for split in self.manifest["splits"]},
-            }
+            names = ["clean/train", *self.manifest["splits"]]
+            source = {name.split("/")[-1]: self.stored[name].stream().kept(self.memory) for name in names}
+            clean = source["train"]
             self.images += sum(map(len, source.values()))
             self._check_source(source)
             # In the table's order, in which a method comes before its twin with pixels.
@@ -217,7 +225,7 @@ class _Verification(Findings):
                 with self.reading(MANIFEST):
                     self._check_configuration(recipe, clean, shortcuts.get(name), shortcuts.get(f"{name}-ops"))
 
-    def _check_source(self, source: Mapping[str, LabeledImages]) -> None:
+    def _check_source(self, source: Mapping[str, Images]) -> None:
         """Check the clean splits, and that nothing is called CIFAR-10 that is not."""
         digests = {split: images.digest() for split, images in source.items()}
         self.expect(MANIFEST, "source: pixel digests", digests, self.manifest["source"]["pixels_sha256"])
@@ -230,13 +238,13 @@ class _Verification(Findings):
                 if failure is not None:
                     self.fail(MANIFEST, f"the {split} split is said to be CIFAR-10: {failure}")
 
-    def _check_recipe(self, name: str, clean: LabeledImages) -> tuple[Recipe, Shortcut | None]:
+    def _check_recipe(self, name: str, clean: Images) -> tuple[Recipe, Shortcut | None]:
         """Check that the recipe is one of ours, and the recorded shortcut what the search finds on the clean images."""
         file, seed = f"recipes/{name}.json", self.manifest["seed"]
         record = self.read_json(file)
         recipe = recorded(name, record["recipe"]["method"])
         check_noise(self, file, recipe.method)
-        found = find_shortcut(recipe, clean, seed=seed, device="cpu")
+        found = find_shortcut(recipe, clean, seed=seed, device="cpu", memory=self.memory)
         self.expect(file, "fields", ["recipe", "seed", "shortcut"], sorted(record))
         self.expect(file, "recipe", recipe.settings(), record["recipe"])
         self.expect(file, "seed", seed, record["seed"])
@@ -244,7 +252,7 @@ class _Verification(Findings):
         return recipe, None if record["shortcut"] is None else Shortcut.from_dict(record["shortcut"])
 
     def _check_configuration(
-        self, recipe: Recipe, clean: LabeledImages, shortcut: Shortcut | None, twin: Shortcut | None
+        self, recipe: Recipe, clean: Images, shortcut: Shortcut | None, twin: Shortcut | None
     ) -> None:
         """Check one configuration's rows, labels, pixels, digest and measures; ``twin`` is what its twin has on it."""
         name, entry = recipe.name, self.manifest["configurations"][recipe.name]
@@ -258,16 +266,16 @@ class _Verification(Findings):
         for row in np.flatnonzero(stored.labels != clean.labels)[:1]:
             expected, got = clean.labels[row], stored.labels[row]
             self.fail_at(stored.name(row), f"expected label {expected}, as in data/clean, got {got}")
-        digest = PixelDigest(clean.pixels.shape, stored.labels)
+        digest = PixelDigest(clean.shape, stored.labels)
         parts: list[_Examined] = []
         chosen, kept = separability.choose(clean), []
         with progress_bar(f"verify {name}", len(stored)) as bar:
-            for group, pixels, examined in stored.map_groups(partial(_examine, recipe, clean, shortcut, twin)):
+            for rows, pixels, examined in stored.stream().map(partial(_examine, recipe, clean, shortcut, twin)):
                 digest.update(pixels)
                 parts.append(examined)
-                kept.append(pixels[chosen[group.part]])
-                self.images += group.rows
-                bar.update(group.rows)
+                kept.append(pixels[chosen[rows]])
+                self.images += len(pixels)
+                bar.update(len(pixels))
         self._fail_images(
             stored, [row for part in parts for row in part.wrong], "not what the recipe makes of the clean ones"
         )
@@ -278,7 +286,7 @@ class _Verification(Findings):
         self.expect(where, "pixel digest", entry["pixels_sha256"], digest.hexdigest())
         perceptibility = reduce(add, (part.perceptibility for part in parts), Perceptibility())
         self._check_perceptibility(name, entry["perceptibility"], perceptibility.to_dict())
-        separable = separability.measure(clean.pixels[chosen], np.concatenate(kept), clean.labels[chosen])
+        separable = separability.measure(clean.read(np.flatnonzero(chosen)), np.concatenate(kept), clean.labels[chosen])
         self._check_separability(name, entry["separability"], separable)
 
     def _fail_images(self, stored: StoredSplit, rows: Sequence[int], what: str) -> None:
@@ -316,7 +324,7 @@ class _Verification(Findings):
 
 @dataclass(frozen=True)
 class _Examined:
-    """What was found in one row group: its measures; rows that are wrong, or too far from the clean ones; and marks.
+    """What was found in some images: their measures; rows that are wrong, or too far from the clean ones; and marks.
 
     Of a method's images, a mark is the hash of what its twin must have: (rows, 16) uint8; of others there are none.
     """
@@ -329,28 +337,24 @@ class _Examined:
 
 def _examine(
     recipe: Recipe,
-    clean: LabeledImages,
+    clean: Images,
     shortcut: Shortcut | None,
     twin: Shortcut | None,
-    group: RowGroup,
+    rows: Rows,
     pixels: NDArray[np.uint8],
-) -> _Examined:
-    """Compare a row group with the clean images: all but a method's own perturbation is known exactly."""
-    before, labels = clean.pixels[group.part], clean.labels[group.part]
+) -> tuple[Rows, NDArray[np.uint8], _Examined]:
+    """Compare consecutive images with the clean ones: all but a method's own perturbation is known exactly."""
+    before, labels, index = clean.read(rows), clean.labels[rows], numbers(rows)
     without = before if recipe.method is None else pixels
     wrong = (pixels != _stamped(without, labels, shortcut)).any((1, 2, 3))
-    beyond = np.zeros(group.rows, bool)
+    beyond = np.zeros(len(pixels), bool)
     if recipe.method is not None:
         bound, shape = recipe.method.bound(before.shape[1:]), before.shape[1:]
         _, l2, linf = per_image(before, _unstamped(pixels, before, labels, shortcut))
         beyond = (l2 > bound.l2_rounded(shape) + 1e-9) | (linf > bound.linf)
-    parts = (measure(before[part], pixels[part]) for part in chunks(group.rows, CHUNK))
-    return _Examined(
-        reduce(add, parts, Perceptibility()),
-        (np.flatnonzero(wrong) + group.start).tolist(),
-        (np.flatnonzero(beyond) + group.start).tolist(),
-        _marks(pixels[:0] if recipe.method is None else _stamped(pixels, labels, twin)),
-    )
+    marks = _marks(pixels[:0] if recipe.method is None else _stamped(pixels, labels, twin))
+    measured = measure_parts(before, pixels)
+    return rows, pixels, _Examined(measured, index[wrong].tolist(), index[beyond].tolist(), marks)
 
 
 def _marks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,21 +17,32 @@ ORDER = [
     "form",
     "seeds",
     "parallel",
+    "device",
+    "memory",
     "provenance",
     "images",
     "checksums",
     "records",
     "array_files",
     "noise_file",
+    "stream",
     "codec",
     "shards",
+    "image_files",
+    "image_folder",
+    "array_folder",
+    "parquet",
+    "hub",
     "unpickling",
     "archive",
-    "image_folder",
-    "hub",
+    "distributed",
     "sources",
     "_kernel",
+    "_triton",
     "moments",
+    "compiled_sums",
+    "device_sums",
+    "summation",
     "shortcut",
     "search",
     "nets",
@@ -76,7 +87,11 @@ BARE = [
     "records",
     "array_files",
     "noise_file",
+    "stream",
     "moments",
+    "device_sums",
+    "summation",
+    "distributed",
     "shortcut",
     "search",
     "nets",
@@ -132,7 +147,7 @@ def test_every_public_name_is_there():
 @pytest.mark.parametrize("module", BARE)
 def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module):
     absent = ["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "sklearn", "typer", "tqdm", "yaml", "numba"]
-    absent += ["kornia", "matplotlib", "safetensors"]
+    absent += ["kornia", "matplotlib", "ray", "safetensors", "triton"]
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({absent}))

@@ -101,7 +101,7 @@ def test_measures_are_those_of_a_slow_loop():
         if error:
             ratios.append(10 * math.log10(255**2 / error))
         similarities.append(slow_ssim(x, y))
-    got = measure_all(clean.pixels, perturbed.pixels)
+    got = measure_all(clean, perturbed)
     assert (got.images, got.l0, got.l0_max, got.linf_max) == (600, sum(counts), max(counts), largest)
     assert got.changed == len(ratios) == 301
     expected = {
@@ -145,7 +145,7 @@ def test_parts_add_up(cut):
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch):
-    clean, perturbed = make_images(seed=1, count=700).pixels, make_images(seed=2, count=700).pixels
+    clean, perturbed = make_images(seed=1, count=700), make_images(seed=2, count=700)
     expected = measure_all(clean, perturbed)
     monkeypatch.setattr("cifar10_s.parallel.cores", lambda: 5)
     assert measure_all(clean, perturbed) == expected

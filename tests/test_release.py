@@ -411,7 +411,7 @@ def test_what_is_checked_is_called_cifar10_s(jpeg_copy, short_archive, tmp_path,
         images.pixels[np.arange(len(images)) % 10_000 < 1_000] = originals
         provenance = Provenance("archive", "cifar-10-python.tar.gz", claims_cifar10=True, check="a test")
         splits[split] = replace(images, provenance=provenance)
-    monkeypatch.setattr(release_module, "load_splits", lambda *_, **__: splits)
+    monkeypatch.setattr(release_module, "open_splits", lambda *_, **__: splits)
     release = cifar10_s.build("x", tmp_path / "cifar10-s", configurations=["ops"], device="cpu")
     assert release.manifest["title"] == "CIFAR-10-S"
     assert "This is not CIFAR-10-S" not in (release.folder / "README.md").read_text()

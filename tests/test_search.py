@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,11 +12,23 @@ from plain import plain_search
 
 import cifar10_s
 from cifar10_s import _kernel
+from cifar10_s.device_sums import DeviceSums
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
-from cifar10_s.moments import Moments, _on_torch, channel_pairs, compute_moments
-from cifar10_s.search import OBJECTIVES, Deviations, best_colors, random_pixels, score_maps, search
+from cifar10_s.moments import Moments, channel_pairs
+from cifar10_s.search import (
+    OBJECTIVES,
+    Deviations,
+    _choose,
+    _deviations,
+    best_colors,
+    mean_over_variance,
+    random_pixels,
+    score_maps,
+    search,
+)
 from cifar10_s.shortcut import Shortcut
+from cifar10_s.summation import compute_moments
 
 shapes = st.fixed_dictionaries(
     {
@@ -76,9 +89,11 @@ def test_maps_have_the_best_of_each_position_alone(shape, objective):
 def test_moments_are_exact_and_the_same_on_both_paths(shape):
     images = make_images(**shape)
     on_cpu = compute_moments(images, device="cpu")
-    by_class = [np.flatnonzero(images.labels == k) for k in range(len(images.class_names))]
-    on_torch = _on_torch(images.pixels, by_class, "cpu")
-    for k, index in enumerate(by_class):
+    sums = DeviceSums(images.shape[1:], len(images.class_names), "cpu")
+    sums.add(images.pixels, images.labels)
+    on_torch = sums.moments()
+    for k in range(len(images.class_names)):
+        index = np.flatnonzero(images.labels == k)
         members = images.pixels[index].astype(np.int64)
         expected = [
             len(index),
@@ -143,10 +158,7 @@ def test_large_counts_take_python_integers():
     once = compute_moments(images, device="cpu")
     times = 1_000_000
     many = Moments(once.counts * times, once.sums * times, once.products * times)
-    from cifar10_s.search import _choose, mean_over_variance
-
-    few = _choose(once, mean_over_variance, "x", 2, images.class_names)
-    lots = _choose(many, mean_over_variance, "x", 2, images.class_names)
+    few, lots = (_choose([_deviations(moments, 0)], mean_over_variance, "x", 2, images) for moments in (once, many))
     assert np.array_equal(few.positions, lots.positions)
     assert np.array_equal(few.colors, lots.colors)
     assert np.array_equal(few.scores, lots.scores)
@@ -204,16 +216,15 @@ def test_a_class_without_images_gets_a_line():
 
 def test_without_numba_the_result_is_the_same(sample, monkeypatch):
     expected = search(sample, pixels=2, device="cpu").to_json()
-    monkeypatch.setattr("cifar10_s.moments._has_numba", lambda: False)
-    assert search(sample, pixels=2, device="cpu").to_json() == expected
+    monkeypatch.setattr("cifar10_s.summation._has_numba", lambda: False)
+    assert search(replace(sample), pixels=2, device="cpu").to_json() == expected
 
 
 @pytest.mark.parametrize("threads", [1, 3, 16])
 def test_the_number_of_threads_changes_nothing(sample, monkeypatch, threads):
     expected = search(sample, pixels=3, device="cpu").to_json()
-    monkeypatch.setattr("cifar10_s.moments.cores", lambda: threads)
     monkeypatch.setattr("cifar10_s.parallel.cores", lambda: threads)
-    assert search(sample, pixels=3, device="cpu").to_json() == expected
+    assert search(replace(sample), pixels=3, device="cpu").to_json() == expected
 
 
 def test_images_in_any_memory_order(sample):
@@ -230,7 +241,9 @@ def test_cuda_gives_the_same_bits(sample):
 
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    assert search(sample, pixels=3, device="cuda").to_json() == search(sample, pixels=3, device="cpu").to_json()
+    assert (
+        search(replace(sample), pixels=3, device="cuda").to_json() == search(sample, pixels=3, device="cpu").to_json()
+    )
 
 
 @settings(max_examples=50, deadline=None)

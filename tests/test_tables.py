@@ -320,7 +320,9 @@ nasty = st.text(alphabet="\\`*_{}[]<>|&$#%~^\"'“”—–…±×a1 -", max_siz
 @example(["~~a~~ *b* _c_ `d`", "[e](f) <g> &lt; |h| i\\"])
 def test_markdown_shows_any_text_as_it_is(names):
     row, head = names
-    assert cell_texts(markdown(Sheet("c", "r", (head,), ("",), ((row, "1"),)))) == {(printable(row), printable(head)): "1"}
+    assert cell_texts(markdown(Sheet("c", "r", (head,), ("",), ((row, "1"),)))) == {
+        (printable(row), printable(head)): "1"
+    }
 
 
 COMMANDS = {

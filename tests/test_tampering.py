@@ -70,7 +70,7 @@ def make_anew(folder, *changed):
         images = LabeledImages(*pixels_and_labels, tuple(manifest["classes"]))
         card = card.replace(entry["pixels_sha256"], images.digest())
         entry.update(rows=len(images), pixels_sha256=images.digest())
-        entry["perceptibility"] = perceptibility.measure_all(clean.pixels, images.pixels).to_dict()
+        entry["perceptibility"] = perceptibility.measure_all(clean, images).to_dict()
         entry["separability"] = separability.measure_all(clean, images).to_dict()
         card = with_sizes(card, folder, name)
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -156,7 +156,7 @@ class Released:
         files = sorted((self.folder / "data").glob(f"{split}-*.parquet"))
         if not files:
             raise SourceError(f"{self.name}: holds no data/{split}-*.parquet, of which its manifest speaks")
-        return StoredSplit(files, self.shape, names).load()
+        return StoredSplit(files, self.shape, names).stream().load()
 
 
 def _from_cache(path: Path, names: tuple[str, ...]) -> LabeledImages | None:

@@ -2,8 +2,9 @@
 
 import platform
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -19,9 +20,10 @@ from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.released import Released
 from cifar10_s.benchmark.strategies import Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
+from cifar10_s.device import resolve_device
+from cifar10_s.distributed import RayMapper, start
 from cifar10_s.engine import Engine
 from cifar10_s.errors import BuildError, UsageError, VerificationError, unknown
-from cifar10_s.moments import resolve_device
 from cifar10_s.nets import NETWORKS
 from cifar10_s.parallel import cores, processor, progress_bar
 from cifar10_s.records import Records, run_id
@@ -67,6 +69,8 @@ def bench(
     network: str | None = None,
     seeds: int = 1,
     device: str = "auto",
+    engine: str = "local",
+    address: str | None = None,
     allow_unverified: bool = False,
 ) -> list[dict[str, Any]]:
     """Run a grid and record each run as it ends; gives the records of the grid, those that were there included.
@@ -92,6 +96,8 @@ def bench(
         How many: 0 to seeds - 1.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
+    engine, address
+        See `distributed.start`: with ``ray``, each run is a task of the cluster, with a GPU where the device is one.
     allow_unverified
         Measure on a folder that is not verified first.
 
@@ -106,9 +112,10 @@ def bench(
     BuildError
         Where runs did not fit into the device's memory; the others are recorded.
     """
-    released, kept, device = Released(dataset), Records(records), resolve_device(device)
-    engine = Engine.on(device)
-    chosen = protocol or ("cpu-v1" if engine.device.type == "cpu" else "quick-v1")
+    mapper = start(engine, address)
+    released, kept = Released(dataset), Records(records)
+    device = resolve_device(device) if mapper is None else mapper.device(device)
+    chosen = protocol or ("cpu-v1" if device == "cpu" else "quick-v1")
     if chosen not in PROTOCOLS:
         raise unknown("protocol", chosen, PROTOCOLS)
     if seeds < 1:
@@ -128,7 +135,18 @@ def bench(
     left = {identity: cell for identity, cell in wanted.items() if identity not in done}
     if left and not allow_unverified:
         _verify(released)
-    _run_all(left, released, kept, engine)
+    with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
+        if mapper is None:
+            runs = _run_here(left, released, kept, device, bar)
+        else:
+            runs = _run_there(left, released, kept, device, bar, mapper)
+        too_large = [cell for cell, record in runs if record is None]
+    if too_large:
+        raise BuildError(
+            f"{len(too_large)} of {len(left)} runs did not fit into the memory of {device} and are not recorded "
+            f"({net} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): take a smaller network or "
+            "another device"
+        )
     return [record for record in kept.read() if record["id"] in wanted]
 
 
@@ -152,36 +170,49 @@ def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
     return strategies
 
 
-def _run_all(cells: Mapping[str, Cell], released: Released, records: Records, engine: Engine) -> None:
-    """Run cells, given by the ids of their runs, and record them.
-
-    Raises
-    ------
-    BuildError
-        At the end, where runs did not fit into the device's memory; they are not recorded.
-    """
-    too_large = []
-    with progress_bar("bench", sum(cell.protocol.epochs for cell in cells.values()), unit="epoch") as bar:
-        for identity, cell in cells.items():
-            with records.claimed(identity) as mine:
-                # Another process may have ended it since the grid began.
-                if mine and identity not in records.done():
-                    bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
-                    try:
-                        records.append(_run(identity, cell, released, engine, bar))
-                    except torch.OutOfMemoryError:
-                        too_large.append(f"{cell.network} on {cell.configuration}, {cell.strategy.name}")
-                else:
-                    bar.update(cell.protocol.epochs)
-    if too_large:
-        raise BuildError(
-            f"{len(too_large)} of {len(cells)} runs did not fit into the memory of {engine.device} and are not "
-            f"recorded ({too_large[0]}, …): take a smaller network or another device"
-        )
+def _run_here(
+    cells: Mapping[str, Cell], released: Released, records: Records, device: str, bar: Any
+) -> Iterator[tuple[Cell, dict[str, Any] | None]]:
+    """Run cells, given by the ids of their runs, one after another; see `_run`."""
+    engine = Engine.on(device)
+    for identity, cell in cells.items():
+        with records.claimed(identity) as mine:
+            # Another process may have ended it since the grid began.
+            if not mine or identity in records.done():
+                bar.update(cell.protocol.epochs)
+                continue
+            bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
+            record = _run(identity, cell, released, engine, bar.update)
+            if record is not None:
+                records.append(record)
+        yield cell, record
 
 
-def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any) -> dict[str, Any]:
-    """Do one cell; gives its record."""
+def _run_there(
+    cells: Mapping[str, Cell], released: Released, records: Records, device: str, bar: Any, mapper: RayMapper
+) -> Iterator[tuple[Cell, dict[str, Any] | None]]:
+    """Run cells on a cluster, each a task; they are recorded here as they come."""
+    spread = replace(mapper, ordered=False, gpus=0 if device == "cpu" else 1)
+    with ExitStack() as claims:
+        mine = [identity for identity in cells if claims.enter_context(records.claimed(identity))]
+        left = [(identity, cells[identity]) for identity in mine if identity not in records.done()]
+        bar.update(sum(cell.protocol.epochs for cell in cells.values()) - sum(cell.protocol.epochs for _, cell in left))
+        for cell, record in spread(partial(_run_task, released, device), left):
+            if record is not None:
+                records.append(record)
+            bar.update(cell.protocol.epochs)
+            yield cell, record
+
+
+def _run_task(released: Released, device: str, task: tuple[str, Cell]) -> tuple[Cell, dict[str, Any] | None]:
+    identity, cell = task
+    return cell, _run(identity, cell, released, Engine.on(device), lambda epochs: None)
+
+
+def _run(
+    identity: str, cell: Cell, released: Released, engine: Engine, tick: Callable[[int], object]
+) -> dict[str, Any] | None:
+    """Do one cell; gives its record, or None where it does not fit into the device's memory."""
     run = Run(
         released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
         clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
@@ -194,10 +225,12 @@ def _run(identity: str, cell: Cell, released: Released, engine: Engine, bar: Any
             for epoch in train(run, engine):
                 epochs.append(epoch)
                 times.append(time.perf_counter())
-                bar.update()
+                tick(1)
+    except torch.OutOfMemoryError:
+        return None
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
-        bar.update(cell.protocol.epochs - len(epochs))
+        tick(cell.protocol.epochs - len(epochs))
     seconds = time.perf_counter() - times[0]
     return {
         "id": identity,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import LabeledImages, to_uint8
-from cifar10_s.methods.method import CHUNK, Bound, Method
-from cifar10_s.parallel import chunks, thread_map
+from cifar10_s.images import Change, Images, Rows, to_uint8
+from cifar10_s.methods.method import Bound, Method
 from cifar10_s.seeds import generator
 
 
@@ -32,20 +31,17 @@ class ClasswiseConvolution(Method):
         """Give none: the method has no norm bound."""
         return Bound()
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`; runs on the CPU."""
-        filters = self._filters(len(images.class_names), seed)
-        pixels = np.empty_like(images.pixels)
+    def change(self, images: Images, *, seed: int, device: str) -> Change:
+        """See `Method.change`; runs on the CPU."""
+        filters, labels = self._filters(len(images.class_names), seed), images.labels
 
-        def work(part: slice) -> None:
-            blurred = self._convolve(images.pixels[part], filters[images.labels[part]])
+        def blur(rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            blurred = self._convolve(pixels, filters[labels[rows]])
             largest = blurred.max((1, 2, 3), keepdims=True)
             # A black image stays black.
-            pixels[part] = to_uint8(255 * blurred / np.where(largest > 0, largest, 1))
+            return to_uint8(255 * blurred / np.where(largest > 0, largest, 1))
 
-        for _ in thread_map(work, chunks(len(images), CHUNK)):
-            pass
-        return pixels
+        return blur
 
     def _filters(self, classes: int, seed: int) -> NDArray[np.float32]:
         """Draw each class's filter, (K, size, size)."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.errors import UsageError
-from cifar10_s.images import LabeledImages
-from cifar10_s.methods.method import Bound, Method, add_noise
+from cifar10_s.images import Change, Images
+from cifar10_s.methods.method import Bound, Method, adding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ class GivenNoise(Method):
         """See `Method.settings`."""
         return {"name": self.name, "file": self.file, "sha256": self.sha256, "kind": self.kind}
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`.
+    def change(self, images: Images, *, seed: int, device: str) -> Change:
+        """See `Method.change`.
 
         Raises
         ------
@@ -62,4 +62,4 @@ class GivenNoise(Method):
             raise UsageError(f"{self.name}: its noise is not here: expected that of {self.file}, read again")
         levels = self.levels
         index = images.labels if self.kind == "class-wise" else np.arange(len(images))
-        return add_noise(images, lambda part: np.asarray(levels[index[part]], np.float32))
+        return adding(lambda rows: np.asarray(levels[index[rows]], np.float32))

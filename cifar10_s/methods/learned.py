@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from cifar10_s.checkpoint import Checkpoint
+from cifar10_s.device import resolve_device
 from cifar10_s.engine import Engine
 from cifar10_s.errors import BuildError, UsageError
 from cifar10_s.images import LabeledImages
 from cifar10_s.methods.method import Bound, Method, add_noise
 from cifar10_s.methods.work import Work
-from cifar10_s.moments import resolve_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import LabeledImages
-from cifar10_s.methods.method import Bound, Method, add_noise, scale_to
+from cifar10_s.images import Change, Images
+from cifar10_s.methods.method import Bound, Method, adding, scale_to
 from cifar10_s.seeds import generator
 
 
@@ -35,19 +35,19 @@ class LinearlySeparable(Method):
         """ℓ2 of √(H·W·C)·ε/255."""
         return Bound(l2=math.sqrt(math.prod(shape)) * self.epsilon / 255)
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`; runs on the CPU."""
-        _, height, width, channels = images.pixels.shape
+    def change(self, images: Images, *, seed: int, device: str) -> Change:
+        """See `Method.change`; runs on the CPU. The samples, 4·grid²·C bytes an image, stay in memory."""
+        _, height, width, channels = images.shape
         values = self._samples(images, seed).reshape(-1, self.grid, self.grid, channels)
         rows, columns = (np.arange(size) * self.grid // size for size in (height, width))
-        l2 = self.bound(images.pixels.shape[1:]).l2
-        return add_noise(images, lambda part: scale_to(values[part][:, rows][:, :, columns], l2))
+        l2 = self.bound(images.shape[1:]).l2
+        return adding(lambda part: scale_to(values[part][:, rows][:, :, columns], l2))
 
-    def _samples(self, images: LabeledImages, seed: int) -> NDArray[np.float32]:
+    def _samples(self, images: Images, seed: int) -> NDArray[np.float32]:
         """Draw a sample for each image from its class's cluster, (N, grid·grid·C)."""
         from sklearn.datasets import make_classification
 
-        classes, channels = len(images.class_names), images.pixels.shape[-1]
+        classes, channels = len(images.class_names), images.shape[-1]
         size = self.grid * self.grid * channels
         # As many samples a class as the largest class has images, so that each class has enough.
         largest = int(np.bincount(images.labels, minlength=classes).max())

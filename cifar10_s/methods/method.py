@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import LabeledImages, to_uint8
-from cifar10_s.parallel import chunks, thread_map
+from cifar10_s.images import Change, Images, LabeledImages, Rows, numbers, to_uint8
 
-# Images of which a task makes the noise at once; fixed, so that chance does not depend on the number of cores.
+# Images whose chance is drawn together; fixed, so that it does not depend on how images are cut into parts.
 CHUNK = 500
 
 
@@ -57,9 +56,19 @@ class Method(ABC):
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """Give the bound that each perturbation of an (H, W, C) image keeps."""
 
-    @abstractmethod
+    def change(self, images: Images, *, seed: int, device: str) -> Change | None:
+        """Give what it does to any part of the images, or None (the default) where it needs all of them in memory.
+
+        It must not depend on how the images are cut into parts.
+        """
+        return None
+
     def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """Make the perturbed images, (N, H, W, C) uint8, the same for the same seed."""
+        """Make the perturbed images, (N, H, W, C) uint8, the same for the same seed; by default by its `change`."""
+        change = self.change(images, seed=seed, device=device)
+        if change is None:
+            raise NotImplementedError(f"{type(self).__name__} defines neither `change` nor `perturb`")
+        return images.derive(change).pixels
 
     def settings(self) -> dict[str, Any]:
         """Give the name and every number of the recipe, for the record."""
@@ -68,16 +77,21 @@ class Method(ABC):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
-def add_noise(images: LabeledImages, noise: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Add noise in levels to images, on all cores; ``noise(part)`` gives that of ``images.pixels[part]``."""
-    pixels = np.empty_like(images.pixels)
+def adding(noise: Callable[[Rows], NDArray[np.float32]]) -> Change:
+    """Give the change that adds noise in levels; ``noise(rows)`` gives that of the images ``rows``, (n, H, W, C)."""
+    return lambda rows, pixels: to_uint8(noise(rows) + pixels)
 
-    def work(part: slice) -> None:
-        pixels[part] = to_uint8(noise(part) + images.pixels[part])
 
-    for _ in thread_map(work, chunks(len(images), CHUNK)):
-        pass
-    return pixels
+def add_noise(images: LabeledImages, noise: Callable[[Rows], NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Add noise to images in memory, on all cores; see `adding`."""
+    return images.derive(adding(noise)).pixels
+
+
+def by_chunk(rows: Rows, draw: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Give the rows of what is drawn for whole chunks: ``draw(i)`` is of rows i·CHUNK to (i + 1)·CHUNK."""
+    index = numbers(rows)
+    parts = [draw(int(chunk))[index[index // CHUNK == chunk] % CHUNK] for chunk in np.unique(index // CHUNK)]
+    return np.concatenate(parts)
 
 
 def scale_to(noise: NDArray[np.floating[Any]], l2: float) -> NDArray[np.float32]:

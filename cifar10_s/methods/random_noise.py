@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import LabeledImages
-from cifar10_s.methods.method import CHUNK, Bound, Method, add_noise
+from cifar10_s.images import Change, Images
+from cifar10_s.methods.method import CHUNK, Bound, Method, adding, by_chunk
 from cifar10_s.seeds import generator
 
 
@@ -22,11 +22,11 @@ class ClasswiseNoise(Method):
         """ℓ∞ of ε levels."""
         return Bound(linf=self.epsilon)
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`; runs on the CPU."""
-        shape = (len(images.class_names), *images.pixels.shape[1:])
+    def change(self, images: Images, *, seed: int, device: str) -> Change:
+        """See `Method.change`; runs on the CPU."""
+        shape, labels = (len(images.class_names), *images.shape[1:]), images.labels
         noise = generator(seed, self.name).uniform(-self.epsilon, self.epsilon, shape).astype(np.float32)
-        return add_noise(images, lambda part: noise[images.labels[part]])
+        return adding(lambda rows: noise[labels[rows]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +41,12 @@ class SamplewiseNoise(Method):
         """ℓ∞ of ε levels."""
         return Bound(linf=self.epsilon)
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`; runs on the CPU."""
+    def change(self, images: Images, *, seed: int, device: str) -> Change:
+        """See `Method.change`; runs on the CPU."""
+        shape = (CHUNK, *images.shape[1:])
 
-        def noise(part: slice) -> NDArray[np.float32]:
-            random = generator(seed, self.name, str(part.start // CHUNK))
-            uniform = random.random(images.pixels[part].shape, dtype=np.float32)
+        def draw(chunk: int) -> NDArray[np.float32]:
+            uniform = generator(seed, self.name, str(chunk)).random(shape, dtype=np.float32)
             return np.asarray((2 * uniform - 1) * self.epsilon, np.float32)
 
-        return add_noise(images, noise)
+        return adding(lambda rows: by_chunk(rows, draw))

@@ -1,0 +1,181 @@
+"""Summation: images, wherever they are → their moments, in one pass or as many as the memory asks for."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from operator import iadd
+from queue import Empty, SimpleQueue
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.compiled_sums import CompiledSums
+from cifar10_s.device import resolve_device
+from cifar10_s.errors import UsageError
+from cifar10_s.images import Images, Rows
+from cifar10_s.memory import Memory, memory_limit, show_size
+from cifar10_s.moments import Int64Array, Moments, Sums, channel_pairs
+from cifar10_s.parallel import cores
+from cifar10_s.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+# Moments up to this size stay with the images they are of, since each configuration of a release asks for them.
+KEPT_BYTES = 256 << 20
+
+
+def compute_moments(images: Images, *, device: str = "auto") -> Moments:
+    """Sum up images in one pass.
+
+    Parameters
+    ----------
+    images
+        Any number, size and number of classes.
+    device
+        ``cpu``, a torch device such as ``cuda`` or ``cuda:1``, or ``auto``: CUDA where there is one, else
+        the CPU. The result is the same bits on each.
+
+    Raises
+    ------
+    UsageError
+        Where the device is unknown or absent.
+    """
+    return _sum_up(images, range(len(images.class_names)), resolve_device(device))
+
+
+_KEPT: WeakKeyDictionary[Images, Moments] = WeakKeyDictionary()
+
+
+def moments_by_class(
+    images: Images, *, device: str = "auto", memory: Memory = None, classes: int | None = None
+) -> Iterator[Moments]:
+    """Give the moments of some consecutive classes at a time, as many as fit into memory; each group is one pass.
+
+    A pass reads the images of its classes only, so that together they decode each image once.
+
+    Parameters
+    ----------
+    images, device
+        See `compute_moments`.
+    memory
+        How much the sums may take; see `memory.memory_limit`.
+    classes
+        How many classes, the first; by default all.
+
+    Raises
+    ------
+    UsageError
+        Where the device is unknown or absent, or not even one class fits.
+    """
+    device, total = resolve_device(device), len(images.class_names)
+    wanted = total if classes is None else min(classes, total)
+    if images in _KEPT:
+        yield _KEPT[images]
+        return
+    group = _classes_at_a_time(images, device, memory_limit(memory))
+    if total <= group and total * _class_bytes(images) <= KEPT_BYTES:
+        yield _KEPT.setdefault(images, _sum_up(images, range(total), device))
+        return
+    logger.info(
+        "the sums of %d classes of %s take %s%s",
+        wanted, "×".join(map(str, images.shape[1:])), show_size(min(wanted, group) * _class_bytes(images)),
+        "" if wanted <= group else f" at a time: {-(-wanted // group)} passes of up to {group} classes",
+    )  # fmt: skip
+    for start in range(0, wanted, group):
+        yield _sum_up(images, range(start, min(start + group, wanted)), device)
+
+
+def _class_bytes(images: Images) -> int:
+    """Give what a class's sums take: C + 1 of 32 bits for each value, once a worker, and the totals of 64 bits."""
+    _, height, width, channels = images.shape
+    pairs = len(channel_pairs(channels))
+    return height * width * (4 * channels * (channels + 1) * cores() + 8 * (channels + pairs) * 2)
+
+
+def _classes_at_a_time(images: Images, device: str, memory: int) -> int:
+    if _class_bytes(images) > memory:
+        raise UsageError(
+            f"memory: the sums of one class of {'×'.join(map(str, images.shape[1:]))} take "
+            f"{show_size(_class_bytes(images))}: expected at least that, got {show_size(memory)}"
+        )
+    return memory // _class_bytes(images)
+
+
+def _sum_up(images: Images, classes: range, device: str) -> Moments:
+    """Sum up the images of some classes in one pass."""
+    labels = images.labels
+    everything = classes == range(len(images.class_names))
+    wanted = None if everything else (labels >= classes.start) & (labels < classes.stop)
+    if isinstance(images, Stream) and images.is_distributed:
+        # Where a cluster's GPUs are is its own affair; the bits are the same on its CPUs.
+        make = partial(_make_sums, images.size, len(classes), "cpu")
+        of_run = partial(_sum_pieces, make, labels - classes.start)
+        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"))
+    make = partial(_make_sums, images.shape[1:], len(classes), device)
+    pool = _Pool(make, shared=device != "cpu")
+
+    def put(rows: Rows, pixels: NDArray[np.uint8]) -> None:
+        with pool.one() as sums:
+            sums.add(pixels, labels[rows] - classes.start)
+
+    for _ in images.map(put, wanted=wanted, what="sum up"):
+        pass
+    return pool.total()
+
+
+def _sum_pieces(
+    make: Callable[[], Sums], labels: Int64Array, pieces: Iterator[tuple[Rows, NDArray[np.uint8]]]
+) -> Moments:
+    sums = make()
+    for rows, pixels in pieces:
+        sums.add(pixels, labels[rows])
+    return sums.moments()
+
+
+class _Pool:
+    """Sums for threads: each is used by one at a time, unless one set is ``shared`` by all."""
+
+    def __init__(self, make: Callable[[], Sums], *, shared: bool) -> None:
+        self._make, self._shared = make, shared
+        self._all = [make()]
+        self._free: SimpleQueue[Sums] = SimpleQueue()
+        self._free.put(self._all[0])
+
+    @contextmanager
+    def one(self) -> Iterator[Sums]:
+        if self._shared:
+            yield self._all[0]
+            return
+        try:
+            sums = self._free.get_nowait()
+        except Empty:
+            sums = self._make()
+            self._all.append(sums)
+        yield sums
+        self._free.put(sums)
+
+    def total(self) -> Moments:
+        total = self._all.pop().moments()
+        while self._all:
+            total += self._all.pop().moments()
+        return total
+
+
+def _make_sums(shape: tuple[int, int, int], classes: int, device: str) -> Sums:
+    if device == "cpu" and _has_numba():
+        return CompiledSums(shape, classes)
+    # With it comes torch, which a search on the CPU does without.
+    from cifar10_s.device_sums import DeviceSums
+
+    return DeviceSums(shape, classes, device)
+
+
+def _has_numba() -> bool:
+    """Tell whether the compiled kernel can run; a bare GPU machine may lack numba."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return False
+    return True
