@@ -5,6 +5,7 @@ whole numbers; ``classes.txt`` has the class names, a line each, in order of lab
 fastest source there is.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from cifar10_s.parallel import chunks
 from cifar10_s.provenance import Provenance
 from cifar10_s.stream import Stream
 
+# Opening a file costs as much as summing a hundred small images.
+BLOCK_BYTES = 16 << 20
 PIXELS, LABELS, CLASSES = ".pixels.npy", ".labels.npy", "classes.txt"
 
 
@@ -40,8 +43,9 @@ class ArrayBlock:
         pixels = _open(self.file)
         if pixels.shape[1:] != self.shape or len(pixels) < self.stop:
             raise SourceError(f"{self.file}: has changed while it was read; start again")
-        # All of them lie there as they are wanted.
-        yield pixels[self.start : self.stop] if len(rows) == len(self) else pixels[self.start + rows]
+        here, all_wanted = pixels[self.start : self.stop], len(rows) == len(self)
+        for part in chunks(len(rows), part_size(self.shape)):
+            yield here[part] if all_wanted else here[rows[part]]
 
 
 def is_array_folder(path: Path) -> bool:
@@ -82,7 +86,7 @@ def open_array_folder(path: Path, split: str) -> Stream | None:
     blocks = (
         ArrayBlock(file, part.start, part.stop, shape)
         for file, array in zip(files, arrays, strict=True)
-        for part in chunks(len(array), part_size(shape))
+        for part in chunks(len(array), max(1, BLOCK_BYTES // math.prod(shape)))
     )
     return Stream(tuple(blocks), shape, labels, names, Provenance("arrays", path.resolve().name))
 

@@ -5,7 +5,9 @@ path or URL, and have this package.
 """
 
 import logging
+import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -100,6 +102,7 @@ class _Work:
         return {"result": pickle.dumps(result)}
 
 
+PATIENCE_SECONDS = 5.0
 ENGINES = ("local", "ray")
 
 
@@ -138,18 +141,32 @@ def connect(address: str | None = None) -> RayMapper:
         import ray
     except ImportError:
         raise UsageError("engine: Ray is not installed: install cifar10-s[distributed]") from None
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+            _reach(address or os.environ.get("RAY_ADDRESS", ""))
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError, ValueError, RuntimeError, OSError) as error:
         raise UsageError(
             f"address: no Ray cluster is reached at {address or 'RAY_ADDRESS'} ({_brief(error)}): start one with "
             "`ray start --head`, or leave --address out to use this machine alone"
         ) from None
+    _silence()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return RayMapper(max(1, int(resources.get("CPU", 1))), has_gpus=resources.get("GPU", 0) >= 1)
+
+
+def _reach(address: str) -> None:
+    """Knock at a cluster's door: Ray itself would wait at a closed one for as long as nobody stops it."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_SECONDS).close()
+
+
+def _silence() -> None:
+    """Keep Ray's plans and progress off standard error, where ours are shown."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        handler.setLevel(max(handler.level, logging.ERROR))
 
 
 def distribute(images: Images, mapper: RayMapper | None) -> Images:
