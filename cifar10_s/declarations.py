@@ -25,7 +25,7 @@ MANIFEST_FIELDS = (
 )  # fmt: skip
 ENTRY_FIELDS = ("budget", "perceptibility", "pixels_sha256", "rows", "separability", "summary")
 NOISE_KINDS = ("sample-wise", "class-wise")
-KINDS = ("archive", "hub", "images", "memory", "parquet", "sample")
+KINDS = ("archive", "arrays", "hub", "images", "memory", "parquet", "sample")
 
 
 def check_manifest(findings: Findings, manifest: Mapping[str, Any]) -> None:

@@ -141,6 +141,8 @@ def connect(address: str | None = None) -> RayMapper:
         import ray
     except ImportError:
         raise UsageError("engine: Ray is not installed: install cifar10-s[distributed]") from None
+    # Ray tells its makers of every use, unless somebody says no.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if not ray.is_initialized():
             _reach(address or os.environ.get("RAY_ADDRESS", ""))

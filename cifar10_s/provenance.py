@@ -10,7 +10,7 @@ class Provenance:
     Attributes
     ----------
     kind
-        ``hub``, ``archive``, ``parquet``, ``images``, ``sample`` or ``memory``.
+        ``hub``, ``archive``, ``arrays``, ``parquet``, ``images``, ``sample`` or ``memory``.
     name
         What a stranger is told: a Hub name, the last part of a path.
     claims_cifar10
@@ -36,7 +36,7 @@ class Provenance:
             return "CIFAR-10"
         if self.claims_cifar10:
             return f"an unverified copy of CIFAR-10 ({self.name})"
-        return f"“{self.name}”" if self.kind in ("parquet", "images") else self.name
+        return f"“{self.name}”" if self.kind in ("arrays", "images", "parquet") else self.name
 
     @property
     def release_title(self) -> str:

@@ -1,0 +1,220 @@
+"""On a Ray cluster of several nodes: the same bits as on one machine, also where nodes and workers are lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_images
+from PIL import Image
+
+import cifar10_s
+from cifar10_s.benchmark import bench
+from cifar10_s.distributed import RayMapper, connect, distribute, start
+from cifar10_s.errors import BuildError, SourceError, UsageError
+from cifar10_s.records import Records
+from cifar10_s.summation import compute_moments
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head and two more nodes on this machine, each of one CPU."""
+    from ray.cluster_utils import Cluster
+
+    store = 100 << 20
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": store})
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=store)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def mapper(cluster):
+    return connect(cluster.address)
+
+
+def write_arrays(folder, images, shards=3):
+    """Write images as a folder of arrays."""
+    folder.mkdir(parents=True)
+    for number, index in enumerate(np.array_split(np.arange(len(images)), shards)):
+        np.save(folder / f"{number}.pixels.npy", images.pixels[index])
+        np.save(folder / f"{number}.labels.npy", images.labels[index])
+    return folder
+
+
+def write_pictures(folder, images):
+    for number, (pixels, label) in enumerate(zip(images.pixels, images.labels)):
+        target = folder / f"class {label}" / f"{number:04}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(target)
+    return folder
+
+
+def same(first, second):
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("counts", "sums", "products"))
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_results_come_in_order_or_as_they_are_done(mapper):
+    def late(item):
+        time.sleep(0.3 if item == 0 else 0)
+        return item
+
+    assert mapper.workers == 3
+    assert list(mapper(late, range(12))) == list(range(12))
+    assert sorted(replace(mapper, ordered=False)(late, range(12))) == list(range(12))
+    assert list(mapper(late, [])) == []
+
+
+def test_the_search_gives_the_same_bits(mapper, tmp_path, sample):
+    images = make_images(seed=3, count=3_000, height=6, width=5, classes=7)
+    sources = [images, sample, cifar10_s.open_source(write_arrays(tmp_path / "arrays", images))]
+    sources.append(cifar10_s.open_source(write_pictures(tmp_path / "pictures", make_images(count=60))))
+    for source in sources:
+        far = distribute(source, mapper)
+        assert same(compute_moments(far, device="cpu"), compute_moments(source.load(), device="cpu"))
+        assert far.digest() == source.digest()
+        for pixels in (1, 3):
+            here = cifar10_s.search(source, pixels=pixels, device="cpu")
+            assert cifar10_s.search(far, pixels=pixels).to_json() == here.to_json()
+            assert here.stamp(far).digest() == here.stamp(source).digest()
+
+
+@pytest.mark.parametrize("bundle", [1, 100_000])
+def test_the_number_of_blocks_and_bundles_changes_nothing(mapper, monkeypatch, bundle):
+    monkeypatch.setattr("cifar10_s.stream.BUNDLE_BYTES", bundle)
+    monkeypatch.setattr("cifar10_s.distributed.part_size", lambda shape: 7 if bundle == 1 else 500)
+    images = make_images(seed=5, count=150)
+    far = distribute(images, mapper)
+    assert far.digest() == images.digest()
+    assert cifar10_s.search(far).to_json() == cifar10_s.search(images, device="cpu").to_json()
+
+
+def test_a_build_has_the_same_bytes(mapper, tmp_path):
+    source = write_arrays(tmp_path / "source", make_images(count=900, classes=4, height=12, width=12))
+    options = {"configurations": ["ops", "random-samplewise-ops", "lsp"], "device": "cpu", "name": "mine"}
+    here = cifar10_s.build(source, tmp_path / "here", **options)
+    there = cifar10_s.build(source, tmp_path / "there", **options, engine="ray")
+    assert there.files == here.files
+
+
+def lose(process_id_file, item):
+    """Work that takes a while; the first worker that gets item 5 kills itself."""
+    time.sleep(0.1)
+    if item == 5 and not process_id_file.exists():
+        process_id_file.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item**2
+
+
+def test_a_worker_that_is_killed_is_replaced(mapper, tmp_path):
+    assert list(mapper(partial(lose, tmp_path / "killed"), range(20))) == [item**2 for item in range(20)]
+    assert (tmp_path / "killed").exists()
+
+
+def slow(change, rows, pixels):
+    time.sleep(0.2)
+    return pixels
+
+
+def test_a_node_that_is_lost_is_made_up_for(cluster, mapper):
+    images = make_images(seed=9, count=3_000, height=6, width=6)
+    expected = compute_moments(images, device="cpu")
+    doomed = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+    cluster.wait_for_nodes()
+    far = replace(distribute(images, replace(mapper, workers=8)), changes=(partial(slow, None),))
+    killer = threading.Timer(2.0, cluster.remove_node, (doomed,), {"allow_graceful": False})
+    killer.start()
+    began = time.monotonic()
+    got = compute_moments(far, device="cpu")
+    killer.join()
+    assert same(got, expected)
+    # Else it was over before the node was lost.
+    assert time.monotonic() - began > 2
+
+
+def test_an_error_of_the_images_is_the_same_line(mapper, tmp_path):
+    folder = write_pictures(tmp_path / "pictures", make_images(count=60))
+    broken = sorted(folder.rglob("*.png"))[7]
+    broken.write_bytes(b"nothing")
+    with pytest.raises(SourceError, match=rf"{broken.name}: is no image"):
+        cifar10_s.search(cifar10_s.open_source(folder, engine="ray"))
+
+
+def test_what_ray_says_becomes_a_line(mapper, monkeypatch):
+    def fails(error, *_, **__):
+        raise error
+
+    for error, line in (
+        (ray.exceptions.ObjectStoreFullError("no room"), "object store is full .*--object-store-memory"),
+        (ray.exceptions.OutOfMemoryError("killed"), "a worker was lost .*more memory or fewer CPUs"),
+        (ray.exceptions.RaySystemError("gone"), "gone.* run the same command again"),
+    ):
+        monkeypatch.setattr("ray.data.from_items", partial(fails, error))
+        with pytest.raises(BuildError, match=line):
+            list(mapper(str, [1]))
+
+
+def test_the_command_line(cluster, mapper, tmp_path):
+    command = [sys.executable, "-m", "cifar10_s", "search", "--source", "sample", "--json"]
+    here = subprocess.run(command, capture_output=True, text=True, check=True)
+    there = subprocess.run(
+        [*command, "--engine", "ray", "--address", cluster.address], capture_output=True, text=True, check=True
+    )
+    assert there.stdout == here.stdout
+    assert json.loads(there.stdout)["objective"] == "mean-over-variance"
+    assert "INFO" not in there.stderr
+
+
+def test_the_benchmark(mapper, release, tmp_path, monkeypatch):
+    """Each run is a task; what is recorded is what one machine records, and is not done again."""
+    grid = {"configurations": ["clean", "ops"], "protocol": "cpu-v1", "device": "cpu"}
+    here = bench(release.folder, tmp_path / "here.jsonl", **grid)
+    there = bench(release.folder, tmp_path / "there.jsonl", **grid, engine="ray")
+    assert {record["id"] for record in there} == {record["id"] for record in here}
+    finals = [
+        {record["id"]: record["results"]["test_accuracy"] for record in records} for records in (here, there)
+    ]
+    assert finals[0] == finals[1]
+    bench(release.folder, tmp_path / "there.jsonl", **grid, engine="ray")
+    assert len(Records(tmp_path / "there.jsonl").read()) == 2
+
+
+def test_without_ray_there_is_a_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"Ray is not installed: install cifar10-s\[distributed\]"):
+        start("ray")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_is_not_there_is_a_line_at_once(monkeypatch, address):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=f"no Ray cluster is reached at {address}"):
+        connect(address)
+    assert time.monotonic() - began < 30
+
+
+def test_wrong_use_gets_a_line():
+    with pytest.raises(UsageError, match="unknown engine 'dask': expected one of local, ray"):
+        start("dask")
+    with pytest.raises(UsageError, match="expected engine ray with it, got local"):
+        start("local", "auto")
+    assert start("local") is None
+    assert RayMapper(2, has_gpus=True).device("auto") == "cuda"
+    assert RayMapper(2).device("auto") == "cpu"
+    assert Path(cifar10_s.__file__).parent.name == "cifar10_s"
