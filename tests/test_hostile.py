@@ -12,7 +12,7 @@ from fuzz.harnesses import HARNESSES
 from fuzz.loop import Checked, HarmError, inputs
 
 CORPUS = Path(__file__).parent / "corpus"
-OF_A_RELEASE = ("manifest", "recipe", "card")  # each input verifies one, small as it is
+OF_A_RELEASE = ("manifest", "recipe", "card", "figure")  # each input verifies one, small as it is
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of Pillow, on a broken TIFF
 
@@ -44,7 +44,7 @@ def test_what_once_made_a_reader_fail(checked, path):
     ("reader", "count"),
     [
         ("archive", 300), ("parquet", 200), ("parquet-source", 10), ("images", 300), ("manifest", 100), ("recipe", 100),
-        ("card", 100), ("noise", 300), ("records", 200),
+        ("card", 100), ("figure", 100), ("noise", 300), ("records", 200),
     ],
 )  # fmt: skip
 def test_some_hostile_inputs(checked, reader, count):

@@ -9,6 +9,7 @@ import json
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from safetensors.torch import save as save_safetensors
 from synthetic_records import record
 
@@ -37,6 +38,7 @@ from cifar10_s.records import run_id
 from cifar10_s.shards import COLUMNS, StoredSplit
 
 SHAPE, CLASSES = (6, 5, 3), ("cat", "dog")
+FIGURE = "figures/random-classwise-ops.png"
 SUFFIXES = (".png", ".jpg", ".bmp", ".gif", ".tif", ".webp", ".ppm")
 FEATURES = {"img": {"_type": "Image"}, "label": {"names": list(CLASSES), "_type": "ClassLabel"}}
 
@@ -168,7 +170,8 @@ def read_images(data: bytes, folder: Path) -> None:
         path.unlink()
 
 
-# Files of a release, one exchanged: the verifier, and what the benchmark reads. Of the card, also its YAML alone.
+# Files of a release, one exchanged: the verifier, and what the benchmark reads. Of the card, also its YAML alone; of a
+# figure, also its chunks, whose checksums are then right.
 
 
 def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
@@ -191,6 +194,21 @@ def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
             head = content.split(b"\n---\n")[0].removeprefix(b"---\n")
             yield b"yaml\n" + head
             yield b"yaml\n" + json.dumps(yaml.safe_load(head)).encode()  # which is YAML too
+        if name == FIGURE:
+            yield from (b"chunks\n" + figure for figure in _figures())
+
+
+def _figures() -> Iterator[bytes]:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "b")
+    text.add_text("c", "d" * 99, zip=True)
+    text.add_itxt("e", "f", zip=True)
+    for mode in ("RGB", "P", "LA", "1", "I;16"):
+        image = Image.fromarray(picture()).convert("L" if mode == "I;16" else mode).convert(mode)
+        for options in ({}, {"pnginfo": text, "icc_profile": b"g" * 99, "dpi": (72, 72), "exif": b"Exif\0\0MM\0*"}):
+            stream = io.BytesIO()
+            image.save(stream, "PNG", **options)
+            yield stream.getvalue()
 
 
 def _class_wise(path: Path) -> Path:
@@ -200,12 +218,14 @@ def _class_wise(path: Path) -> Path:
 
 def read_release(data: bytes, folder: Path) -> None:
     name, content = split(data)
-    path = folder / "x" / (CARD if name == "yaml" else name)
+    path = folder / "x" / {"yaml": CARD, "chunks": FIGURE}.get(name, name)
     if len(name) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return
     before = path.read_bytes()
     if name == "yaml":
         content = b"---\n%b\n---\n%b" % (content, before.split(b"\n---\n", 1)[1])
+    if name == "chunks":
+        content = _with_checksums(content)
     path.write_bytes(content)
     try:
         with _rest_remembered(path):
@@ -214,6 +234,15 @@ def read_release(data: bytes, folder: Path) -> None:
             _each(lambda: cifar10_s.verify(folder / "x"), lambda: _read_released(folder / "x"))
     finally:
         path.write_bytes(before)
+
+
+def _with_checksums(png: bytes) -> bytes:
+    parts, at = [png[:8]], 8
+    while at + 12 <= len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        parts += [png[at:end], zlib.crc32(png[at + 4 : end]).to_bytes(4, "big")]
+        at = end + 4
+    return b"".join(parts) + png[at:]
 
 
 @contextlib.contextmanager
@@ -348,6 +377,7 @@ HARNESSES = {
     "manifest": files_of_a_release("manifest.json"),
     "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
     "card": files_of_a_release("README.md", "croissant.json", "SHA256SUMS"),
+    "figure": files_of_a_release(FIGURE),
     "noise": Harness(noise_seeds, read_noise_file),
     "records": Harness(record_seeds, read_records),
 }
