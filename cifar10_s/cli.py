@@ -260,7 +260,7 @@ def run(arguments: list[str] | None = None) -> int:
     # What is broken gets one line from us; the warnings of the libraries beneath say less.
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has switched off stays off.
         if signal.getsignal(number) is signal.SIG_DFL:
