@@ -219,7 +219,7 @@ def _class_wise(path: Path) -> Path:
 def read_release(data: bytes, folder: Path) -> None:
     name, content = split(data)
     path = folder / "x" / {"yaml": CARD, "chunks": FIGURE}.get(name, name)
-    if len(name) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if len(name.encode()) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return
     before = path.read_bytes()
     if name == "yaml":
