@@ -278,7 +278,7 @@ def run(arguments: list[str] | None = None) -> int:
     logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
     _log_to_standard_error()
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What nohup has switched off stays off.
         if signal.getsignal(number) is signal.SIG_DFL:

@@ -41,8 +41,9 @@ class VerificationError(Cifar10SError):
     """
 
     def __init__(self, failures: list[str]) -> None:
-        self.failures = tuple(failures)
-        super().__init__("\n".join(failures))
+        # What a library beneath says of a broken file can be several lines.
+        self.failures = tuple(" ".join(failure.split()) for failure in failures)
+        super().__init__("\n".join(self.failures))
 
 
 class HubError(Cifar10SError):

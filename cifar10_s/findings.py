@@ -1,6 +1,7 @@
 """Findings: what a verification has found wrong so far."""
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ from cifar10_s.errors import Cifar10SError
 
 # What reading a file of another form than expected can raise.
 MALFORMED = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, TypeError, ValueError,
-    Image.DecompressionBombError, yaml.YAMLError,
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError, SyntaxError, TypeError,
+    ValueError, Image.DecompressionBombError, struct.error, yaml.YAMLError,
 )  # fmt: skip
 
 

@@ -2,13 +2,16 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 import cifar10_s
+from cifar10_s.checksums import write_sums
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +68,22 @@ def test_no_name_commands_the_terminal(tmp_path, environment):
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
     assert "?[31mred" in done.stderr
+
+
+def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
+    """Though PyYAML says it in several, and Pillow warns of a large picture."""
+    folder = tmp_path / "x"
+    cifar10_s.build("sample", folder, name="x", configurations=["ops"], device="cpu")
+    (folder / "README.md").write_text("---\na: [\n---\n")
+    figure = bytearray((folder / "figures/ops.png").read_bytes())
+    figure[16:24] = struct.pack(">II", 10_000, 10_000)
+    figure[29:33] = struct.pack(">I", zlib.crc32(figure[12:29]))
+    (folder / "figures/ops.png").write_bytes(figure)
+    write_sums(folder)
+    failed = run("verify", "x", "--json", cwd=tmp_path, environment=environment)
+    lines = json.loads(failed.stdout)["failures"]
+    assert failed.stderr.splitlines() == [f"cifar10-s: {line}" for line in lines]
+    assert [line.split(":")[0] for line in lines] == ["README.md", "figures/ops.png"]
 
 
 @pytest.mark.parametrize(

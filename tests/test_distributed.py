@@ -186,9 +186,7 @@ def test_the_benchmark(mapper, release, tmp_path, monkeypatch):
     here = bench(release.folder, tmp_path / "here.jsonl", **grid)
     there = bench(release.folder, tmp_path / "there.jsonl", **grid, engine="ray")
     assert {record["id"] for record in there} == {record["id"] for record in here}
-    finals = [
-        {record["id"]: record["results"]["test_accuracy"] for record in records} for records in (here, there)
-    ]
+    finals = [{record["id"]: record["results"]["test_accuracy"] for record in records} for records in (here, there)]
     assert finals[0] == finals[1]
     bench(release.folder, tmp_path / "there.jsonl", **grid, engine="ray")
     assert len(Records(tmp_path / "there.jsonl").read()) == 2

@@ -19,10 +19,11 @@ except ImportError:
     atheris = None
 
 HERE = Path(__file__).resolve().parents[1]
-READERS = ("archive", "parquet", "parquet-source", "images", "manifest", "recipe", "card", "noise", "records")
+READERS = ("archive", "parquet", "parquet-source", "images", "manifest", "recipe", "card", "figure", "noise", "records")
 # Beside the package itself, what it parses with that is written in Python.
 INSTRUMENTED = ["cifar10_s", "tarfile", "pickle", "pickletools", "zipfile", "gzip", "yaml", "PIL"]
 COMPILED = ["cifar10_s._kernel"]
+MEMORY = "/dev/shm"  # where there is one: each input is written to a file
 
 
 def main() -> int:
@@ -45,7 +46,7 @@ def main() -> int:
 
 
 def fuzz(reader: str, options: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as scratch:
         folder = Path(scratch).resolve()
         os.environ.update(CIFAR10_S_CACHE=f"{folder}/cache", HF_HOME=f"{folder}/home", HF_HUB_OFFLINE="1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")

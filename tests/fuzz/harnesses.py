@@ -9,29 +9,36 @@ import json
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
+import yaml
+from PIL import Image, PngImagePlugin
 from safetensors.torch import save as save_safetensors
 from synthetic_records import record
 
 import cifar10_s
-from cifar10_s import archive
-from cifar10_s.benchmark import Report
+from cifar10_s import archive, checksums, parallel, shards, verification
+from cifar10_s.benchmark import Report, released
 from cifar10_s.benchmark.released import Released
-from cifar10_s.checksums import write_sums
+from cifar10_s.checksums import MANIFEST, SUMS, write_sums
 from cifar10_s.codec import encode
+from cifar10_s.declarations import CARD
 from cifar10_s.noise_file import read_noise
 from cifar10_s.records import run_id
 from cifar10_s.shards import COLUMNS, StoredSplit
 
 SHAPE, CLASSES = (6, 5, 3), ("cat", "dog")
+FIGURE = "figures/random-classwise-ops.png"
 SUFFIXES = (".png", ".jpg", ".bmp", ".gif", ".tif", ".webp", ".ppm")
 FEATURES = {"img": {"_type": "Image"}, "label": {"names": list(CLASSES), "_type": "ClassLabel"}}
 
@@ -122,7 +129,7 @@ def read_parquet(data: bytes, folder: Path) -> None:
     path = folder / "train-00000-of-00001.parquet"
     path.write_bytes(shard(data))
     stored = StoredSplit([path], SHAPE, CLASSES)
-    stored.load()
+    stored.stream().load()
     _ = stored.num_bytes
 
 
@@ -163,7 +170,8 @@ def read_images(data: bytes, folder: Path) -> None:
         path.unlink()
 
 
-# Files of a release, one exchanged: the verifier, and what the benchmark reads.
+# Files of a release, one exchanged: the verifier, and what the benchmark reads. Of the card, also its YAML alone; of a
+# figure, also its chunks, whose checksums are then right.
 
 
 def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
@@ -176,8 +184,31 @@ def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
         folder / "source", folder / "x", name="x", device="cpu",
         configurations=["random-classwise-ops"], noise={"random-classwise": _class_wise(folder / "noise.npy")},
     )  # fmt: skip
+    for figure in (folder / "x/figures").iterdir():
+        Image.fromarray(picture()).save(figure)  # decoded for every input, whatever it is: a small one
+    write_sums(folder / "x")
     for name in names:
-        yield f"{name}\n".encode() + (folder / "x" / name).read_bytes()
+        content = (folder / "x" / name).read_bytes()
+        yield f"{name}\n".encode() + content
+        if name == CARD:
+            head = content.split(b"\n---\n")[0].removeprefix(b"---\n")
+            yield b"yaml\n" + head
+            yield b"yaml\n" + json.dumps(yaml.safe_load(head)).encode()  # which is YAML too
+        if name == FIGURE:
+            yield from (b"chunks\n" + figure for figure in _figures())
+
+
+def _figures() -> Iterator[bytes]:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("a", "b")
+    text.add_text("c", "d" * 99, zip=True)
+    text.add_itxt("e", "f", zip=True)
+    for mode in ("RGB", "P", "LA", "1", "I;16"):
+        image = Image.fromarray(picture()).convert("L" if mode == "I;16" else mode).convert(mode)
+        for options in ({}, {"pnginfo": text, "icc_profile": b"g" * 99, "dpi": (72, 72), "exif": b"Exif\0\0MM\0*"}):
+            stream = io.BytesIO()
+            image.save(stream, "PNG", **options)
+            yield stream.getvalue()
 
 
 def _class_wise(path: Path) -> Path:
@@ -187,17 +218,78 @@ def _class_wise(path: Path) -> Path:
 
 def read_release(data: bytes, folder: Path) -> None:
     name, content = split(data)
-    path = folder / "x" / name
-    if len(name) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    path = folder / "x" / {"yaml": CARD, "chunks": FIGURE}.get(name, name)
+    if len(name.encode()) > 100 or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return
     before = path.read_bytes()
+    if name == "yaml":
+        content = b"---\n%b\n---\n%b" % (content, before.split(b"\n---\n", 1)[1])
+    if name == "chunks":
+        content = _with_checksums(content)
     path.write_bytes(content)
     try:
-        if name != "SHA256SUMS":
-            write_sums(folder / "x")
-        _each(lambda: cifar10_s.verify(folder / "x"), lambda: _read_released(folder / "x"))
+        with _rest_remembered(path):
+            if name != SUMS:
+                write_sums(folder / "x")
+            _each(lambda: cifar10_s.verify(folder / "x"), lambda: _read_released(folder / "x"))
     finally:
         path.write_bytes(before)
+
+
+def _with_checksums(png: bytes) -> bytes:
+    parts, at = [png[:8]], 8
+    while at + 12 <= len(png):
+        end = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        parts += [png[at:end], zlib.crc32(png[at + 4 : end]).to_bytes(4, "big")]
+        at = end + 4
+    return b"".join(parts) + png[at:]
+
+
+@contextlib.contextmanager
+def _rest_remembered(exchanged: Path) -> Iterator[None]:
+    """Read the other files once, and start no threads: both would take most of the time of every input."""
+    with contextlib.ExitStack() as stack:
+        for part, name, function in (
+            (checksums, "list_files", _list_files),
+            (verification, "list_files", _list_files),
+            (checksums, "hash_file", lambda path: (HASH_FILE if path == exchanged else _hash_file)(path)),
+            (shards, "_column", _column),
+            (released, "_from_cache", _from_cache),
+            (yaml, "load", _load_yaml),
+            (parallel, "ThreadPoolExecutor", _AtOnce),
+        ):
+            stack.enter_context(patch.object(part, name, function))
+        if exchanged.name != MANIFEST and exchanged.parent.name != "recipes":  # on which the images' check rests
+            stack.enter_context(patch.object(verification._Verification, "check_images", lambda self: None))
+        yield
+
+
+HASH_FILE, FROM_CACHE = checksums.hash_file, released._from_cache
+_list_files, _hash_file, _column = cache(checksums.list_files), cache(HASH_FILE), cache(shards._column)
+_load_yaml = lru_cache(2)(yaml.load)
+_images = {}
+
+
+def _from_cache(path: Path, names: tuple[str, ...]) -> object:
+    """Remember images, but not that there were none: the next time there may be."""
+    if (path, names) not in _images and (images := FROM_CACHE(path, names)) is not None:
+        _images[path, names] = images
+    return _images.get((path, names))
+
+
+class _AtOnce(Executor):
+    """A thread pool without threads."""
+
+    def __init__(self, workers: int) -> None:
+        pass
+
+    def submit(self, function: Callable, /, *arguments: object) -> Future:
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 def _read_released(folder: Path) -> None:
@@ -207,10 +299,15 @@ def _read_released(folder: Path) -> None:
 
 
 def _each(*calls: Callable[[], object]) -> None:
-    """Make every call; what the package says of one does not spare the others."""
+    """Make every call, whatever the package says of another; what it says first is raised at the end."""
+    errors = []
     for call in calls:
-        with contextlib.suppress(cifar10_s.Cifar10SError):
+        try:
             call()
+        except cifar10_s.Cifar10SError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def files_of_a_release(*names: str) -> Harness:
@@ -285,6 +382,7 @@ HARNESSES = {
     "manifest": files_of_a_release("manifest.json"),
     "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
     "card": files_of_a_release("README.md", "croissant.json", "SHA256SUMS"),
+    "figure": files_of_a_release(FIGURE),
     "noise": Harness(noise_seeds, read_noise_file),
     "records": Harness(record_seeds, read_records),
 }

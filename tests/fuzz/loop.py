@@ -82,6 +82,9 @@ class Checked:
             self.read(data, self.folder)
         except cifar10_s.Cifar10SError as error:
             str(error).encode("utf-8", "backslashreplace")
+            for failure in getattr(error, "failures", ()):
+                if len(failure.splitlines()) != 1:
+                    raise HarmError(f"a failure is not one line: {failure!r}") from error
             return True
         return False
 
