@@ -138,7 +138,7 @@ def connect(address: str | None = None) -> RayMapper:
         Where Ray is not installed, or no cluster is to be reached.
     """
     try:
-        import ray
+        import ray.data
     except ImportError:
         raise UsageError("engine: Ray is not installed: install cifar10-s[distributed]") from None
     # Ray tells its makers of every use, unless somebody says no.
