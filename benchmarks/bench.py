@@ -9,13 +9,17 @@ import json
 import platform
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+from gpu import measure_device
+from growth import draw
 from learning import measure_released, measure_step, measure_training
 from plain import plain_parquet, plain_search
+from scale import measure_scale
 from timing import extra_memory, median, once, row
 
 import cifar10_s
@@ -49,14 +53,18 @@ def main() -> None:
         *measure_step(images),
         *measure_training(images),
         *measure_files(images),
+        *measure_device(),
     ]
+    with tempfile.TemporaryDirectory() as scratch:
+        scale, growth = measure_scale(images, Path(scratch), quick=quick)
+    rows += scale
     size = "×".join(map(str, images.pixels.shape[1:]))
     print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
     for line in rows:
         bound = f"   must be {line['must']}" if "must" in line else ""
         print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']}{bound}")
     if not quick:
-        save(rows, data)
+        save(rows, data, growth)
 
 
 def synthetic(count: int) -> LabeledImages:
@@ -83,8 +91,9 @@ def measure_search(images: LabeledImages) -> list[dict[str, Any]]:
     """Compare the search with the plain loop and with one pass that only sums the bytes."""
     words = images.pixels.reshape(-1).view(np.uint64)
     cifar10_s.search(images, device="cpu")  # compiles the kernel
-    extra = extra_memory(lambda: cifar10_s.search(images, device="cpu"))
-    ours = median(lambda: cifar10_s.search(images, device="cpu"))
+    # Each time on images that nothing is remembered of.
+    extra = extra_memory(lambda: cifar10_s.search(replace(images), device="cpu"))
+    ours = median(lambda: cifar10_s.search(replace(images), device="cpu"))
     one_pass = median(lambda: words.sum())
     plain = once(lambda: plain_search(images.pixels, images.labels))
     return [
@@ -102,7 +111,7 @@ def measure_growth(counts: list[int]) -> list[dict[str, Any]]:
     rows = []
     for count in counts:
         images = synthetic(count)
-        seconds = median(lambda: cifar10_s.search(images, device="cpu"))  # noqa: B023
+        seconds = median(lambda: cifar10_s.search(replace(images), device="cpu"))  # noqa: B023
         rows.append(row(f"search, {count:,} images: time an image", 1e9 * seconds / count, "ns"))
     return rows
 
@@ -159,9 +168,9 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
 
 
-def save(rows: list[dict[str, Any]], data: str) -> None:
-    """Save the record, with what it was measured on."""
-    libraries = ("torch", "kornia", "numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow")
+def save(rows: list[dict[str, Any]], data: str, growth: dict[str, Any]) -> None:
+    """Save the record, with what it was measured on, and draw the growth."""
+    libraries = ("torch", "kornia", "numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow", "ray")
     record = {
         "data": data,
         "processor": processor(),
@@ -169,8 +178,10 @@ def save(rows: list[dict[str, Any]], data: str) -> None:
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in libraries},
         "rows": rows,
+        "growth": growth,
     }
     target = ROOT / "results" / f"bench-{'-'.join(re.findall('[a-z0-9]+', data.split(',')[0].lower()))}.json"
+    draw(growth, target.with_suffix(".png"))
     target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     print(f"\nsaved: {target.relative_to(ROOT)}")
 

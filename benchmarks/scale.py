@@ -1,0 +1,125 @@
+"""What the search costs beyond memory: growth with the number of images, against reading, decoding, and on Ray."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from plain import plain_parquet
+from timing import median, once, row
+
+import cifar10_s
+from cifar10_s.images import LabeledImages
+from cifar10_s.parallel import thread_map
+
+# A search alone, in a process of its own, which then says its peak of resident memory (Linux).
+ALONE = """
+import sys, cifar10_s
+cifar10_s.search(cifar10_s.open_source(sys.argv[1]), device="cpu")
+lines = open("/proc/self/status").read().splitlines()
+print(1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
+"""
+# Images of raw shards, and of Parquet; a shard, and what is read of it at a time.
+COUNTS, ON_RAY, SHARD, BUFFER = (10_000, 100_000, 1_000_000), 500_000, 50_000, 4 << 20
+
+
+def measure_scale(images: LabeledImages, folder: Path, *, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Give the rows of the table, and the growth: images, seconds of the search, seconds of reading the bytes."""
+    counts = [count // 20 for count in COUNTS] if quick else list(COUNTS)
+    raw = [write_raw(images, folder / str(count), count) for count in counts]
+    growth: dict[str, Any] = {
+        "images": counts,
+        "search": [median(lambda: search(source), repeats=3) for source in raw],  # noqa: B023
+        "read": [median(lambda: read(source), repeats=3) for source in raw],  # noqa: B023
+    }
+    rows = [*raw_rows(growth, raw[-1]), *parquet_rows(images, folder, quick=quick)]
+    return rows, growth
+
+
+def raw_rows(growth: dict[str, Any], largest: Path) -> list[dict[str, Any]]:
+    """Give the rows on raw shards, of which the largest is searched once more in a process of its own."""
+    counts, seconds, reading = growth["images"], growth["search"], growth["read"]
+    slope = (seconds[-1] - seconds[0]) / (counts[-1] - counts[0])
+    line = [seconds[0] + slope * (count - counts[0]) for count in counts]
+    off = max(abs(1 - got / on_line) for got, on_line in zip(seconds, line, strict=True))
+    both = median(lambda: list(thread_map(read_file, sorted(largest.glob("*.pixels.npy")))), repeats=3)
+    resident = int(subprocess.check_output([sys.executable, "-c", ALONE, str(largest)]))  # noqa: S603 (our own text)
+    what = f"search of {counts[-1]:,} images in raw shards"
+    return [
+        row(what, seconds[-1], "s"),
+        row("reading these bytes, one thread", reading[-1], "s"),
+        row("reading these bytes, all cores: the limit", both, "s"),
+        row(f"{what}: times reading, one thread", seconds[-1] / reading[-1], "x", "2 or less"),
+        row(f"{what}: share of the limit", 100 * both / seconds[-1], "%"),
+        row(f"{what}: resident memory at its peak", resident / 2**20, "MiB", "under 600"),
+        *(
+            row(f"search of {count:,} images in raw shards: time an image", 1e9 * got / count, "ns")
+            for count, got in zip(counts, seconds, strict=True)
+        ),
+        row("the same: off a straight line at most", 100 * off, "%", "15 or less"),
+    ]
+
+
+def parquet_rows(images: LabeledImages, folder: Path, *, quick: bool) -> list[dict[str, Any]]:
+    """Give the rows on Parquet with PNGs."""
+    count = len(images) * max(1, (ON_RAY // 20 if quick else ON_RAY) // len(images))
+    source = folder / "parquet"
+    source.mkdir()
+    first = source / f"train-00000-of-{count // len(images):05}.parquet"
+    plain_parquet(images.pixels, images.labels, list(images.class_names), first)
+    for number in range(1, count // len(images)):
+        first.with_name(first.name.replace("00000-of", f"{number:05}-of")).hardlink_to(first)
+    here = once_more(lambda: search(source))
+    decoding = once_more(lambda: decode(source))
+    on_ray = once_more(lambda: search(source, engine="ray"))
+    what = f"search of {count:,} PNGs in Parquet"
+    return [
+        row(what, here, "s"),
+        row("decoding them, all cores: the limit", decoding, "s"),
+        row(f"{what}: times decoding", here / decoding, "x", "1.2 or less"),
+        row(f"{what}, on Ray on this machine", on_ray, "s"),
+        row(f"{what}: on Ray, times the plain run", on_ray / here, "x", "1.5 or less"),
+    ]
+
+
+def once_more(function: Callable[[], object]) -> float:
+    """Time a call after one that is not counted."""
+    function()
+    return once(function)
+
+
+def write_raw(images: LabeledImages, folder: Path, count: int) -> Path:
+    """Write a folder of arrays with so many images, the given ones again and again."""
+    folder.mkdir()
+    for number, start in enumerate(range(0, count, SHARD)):
+        index = np.arange(start, min(start + SHARD, count)) % len(images)
+        np.save(folder / f"{number:05}.pixels.npy", images.pixels[index])
+        np.save(folder / f"{number:05}.labels.npy", images.labels[index])
+    return folder
+
+
+def search(source: Path, engine: str = "local") -> None:
+    """Search a source, opened anew: nothing of it is remembered."""
+    cifar10_s.search(cifar10_s.open_source(source, engine=engine), device="cpu")
+
+
+def decode(source: Path) -> None:
+    """Decode a source on all cores, and do nothing with it."""
+    for _ in cifar10_s.open_source(source).map(lambda rows, pixels: None):
+        pass
+
+
+def read(source: Path) -> None:
+    """Read the pixels' bytes as fast as one thread can: into the same place again and again."""
+    for file in sorted(source.glob("*.pixels.npy")):
+        read_file(file)
+
+
+def read_file(file: Path) -> None:
+    """Read a file's bytes."""
+    buffer = bytearray(BUFFER)
+    with file.open("rb", buffering=0) as opened:
+        while opened.readinto(buffer):
+            pass
