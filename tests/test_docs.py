@@ -51,6 +51,15 @@ PARSED = {
     "cifar10-s build -c all --yes": "trains networks, for days",
     "cifar10-s bench cifar10-s -c ops --protocol paper-v1 --network wrn-28-10 --records results.jsonl": "hours",
     "hf auth login": "asks a person for a token",
+    "pip install 'cifar10-s[distributed]'": "the network; a test installs the wheel",
+    **dict.fromkeys(
+        (
+            "cifar10-s search --source /shared/images --engine ray --address auto",
+            "cifar10-s build --source /shared/images --name mine-s --output mine-s -c ops --engine ray",
+            "cifar10-s bench mine-s -c clean -c ops --engine ray --records results.jsonl",
+        ),
+        "a cluster, for a minute; `test_distributed` has one",
+    ),
 }
 # No code.
 PLAIN = {"text": "pictures of folders", "bibtex": "a reference"}
@@ -168,6 +177,10 @@ def make(arguments):
 
 def parse(program, arguments):
     """The options exist, and so do the names given to them."""
+    if program == "pip":
+        extras = importlib.metadata.metadata("cifar10-s").get_all("Provides-Extra")
+        assert set(re.findall(r"\[(\w+)\]", arguments[-1])) <= set(extras)
+        return
     if program != "cifar10-s":
         assert importlib.metadata.entry_points(group="console_scripts", name=program)
         return
