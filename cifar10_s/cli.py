@@ -312,7 +312,6 @@ def _log_to_standard_error() -> None:
         handler.setFormatter(logging.Formatter("cifar10-s: %(message)s"))
         ours.addHandler(handler)
         ours.setLevel(logging.INFO)
-        ours.propagate = False
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -1,5 +1,7 @@
 """Device: where the numbers are crunched, by the names that torch gives."""
 
+import sys
+
 from cifar10_s.errors import UsageError
 
 
@@ -19,3 +21,12 @@ def resolve_device(device: str) -> str:
             f"device {device!r} is not to be had ({reason}): expected auto, cpu or a torch device present here"
         ) from None
     return device
+
+
+def free_memory(device: str) -> int:
+    """Give the bytes that are free on a CUDA device; those of others are the machine's own, and count as endless."""
+    if not device.startswith("cuda"):
+        return sys.maxsize
+    import torch
+
+    return int(torch.cuda.mem_get_info(torch.device(device))[0])

@@ -152,7 +152,7 @@ class LabeledImages(Images):
 
     Parameters
     ----------
-    pixels : (N, H, W, C) uint8, levels 0-255, C from 1 to 4
+    pixels : (N, H, W, C) uint8, levels 0-255, C from 1 to 4; not to be changed from then on
     labels : (N,) int64, each from 0 to K - 1
     class_names : the K names, in order of label
     provenance : where the images came from

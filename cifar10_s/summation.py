@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.compiled_sums import CompiledSums
-from cifar10_s.device import resolve_device
+from cifar10_s.device import free_memory, resolve_device
 from cifar10_s.errors import UsageError
 from cifar10_s.images import Images, Rows
 from cifar10_s.memory import Memory, memory_limit, show_size
@@ -95,12 +95,15 @@ def _class_bytes(images: Images) -> int:
 
 
 def _classes_at_a_time(images: Images, device: str, memory: int) -> int:
+    """Give how many classes fit into the memory, and on a device, where a class takes C + 1 sums of 64 bits."""
     if _class_bytes(images) > memory:
         raise UsageError(
             f"memory: the sums of one class of {'×'.join(map(str, images.shape[1:]))} take "
             f"{show_size(_class_bytes(images))}: expected at least that, got {show_size(memory)}"
         )
-    return memory // _class_bytes(images)
+    _, height, width, channels = images.shape
+    on_device = 8 * height * width * channels * (channels + 1)
+    return max(1, min(memory // _class_bytes(images), free_memory(device) // (2 * on_device)))
 
 
 def _sum_up(images: Images, classes: range, device: str) -> Moments:
