@@ -78,8 +78,8 @@ def open_array_folder(path: Path, split: str) -> Stream | None:
     for array in arrays:
         if array.dtype != "uint8" or len(array.shape) != 4 or array.shape[1:] != shape or 0 in array.shape:
             raise SourceError(
-                f"{array.path}: expected uint8 pixels of shape (images, height, width, channels), as in the first file, "
-                f"got {array.dtype} of shape {array.shape}"
+                f"{array.path}: expected uint8 pixels of shape (images, height, width, channels), as in the first "
+                f"file, got {array.dtype} of shape {array.shape}"
             )
     height, width, channels = shape
     if channels not in COLOR_TYPES:
