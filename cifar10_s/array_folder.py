@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.array_files import open_array
 from cifar10_s.codec import COLOR_TYPES
-from cifar10_s.errors import SourceError, printable
+from cifar10_s.errors import SourceError
 from cifar10_s.images import part_size
 from cifar10_s.parallel import chunks
 from cifar10_s.provenance import Provenance
@@ -24,6 +24,8 @@ from cifar10_s.stream import Stream
 # Opening a file costs as much as summing a hundred small images.
 BLOCK_BYTES = 16 << 20
 PIXELS, LABELS, CLASSES = ".pixels.npy", ".labels.npy", "classes.txt"
+# More than anybody has: without it, one broken label would make as many class names as it says.
+MAX_CLASSES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ class ArrayBlock:
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """See `stream.Block.read`."""
-        pixels = _open(self.file)
-        if pixels.shape[1:] != self.shape or len(pixels) < self.stop:
+        array = open_array(self.file)
+        if array.dtype != "uint8" or array.shape[1:] != self.shape or array.shape[0] < self.stop:
             raise SourceError(f"{self.file}: has changed while it was read; start again")
-        here, all_wanted = pixels[self.start : self.stop], len(rows) == len(self)
+        here, all_wanted = array.load()[self.start : self.stop], len(rows) == len(self)
         for part in chunks(len(rows), part_size(self.shape)):
             yield here[part] if all_wanted else here[rows[part]]
 
@@ -71,42 +73,38 @@ def open_array_folder(path: Path, split: str) -> Stream | None:
     files = sorted(root.glob(f"*{PIXELS}"))
     if not files:
         raise SourceError(f"{root}: expected arrays NAME{PIXELS} and NAME{LABELS}, found none")
-    arrays = [_open(file) for file in files]
+    arrays = [open_array(file) for file in files]
     shape = arrays[0].shape[1:]
-    for file, array in zip(files, arrays, strict=True):
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != shape or 0 in array.shape:
+    for array in arrays:
+        if array.dtype != "uint8" or len(array.shape) != 4 or array.shape[1:] != shape or 0 in array.shape:
             raise SourceError(
-                f"{file}: expected uint8 pixels of shape (images, height, width, channels), as in the first file, "
-                f"got {array.dtype} of shape {array.shape}"
+                f"{array.path}: expected uint8 pixels of shape (images, height, width, channels), as in the first "
+                f"file, got {array.dtype} of shape {array.shape}"
             )
-    if shape[-1] not in COLOR_TYPES:
-        raise SourceError(f"{files[0]}: expected 1 to 4 channels, got {shape[-1]}")
-    labels = np.concatenate([_labels(file, len(array)) for file, array in zip(files, arrays, strict=True)])
+    height, width, channels = shape
+    if channels not in COLOR_TYPES:
+        raise SourceError(f"{files[0]}: expected 1 to 4 channels, got {channels}")
+    labels = np.concatenate([_labels(array.path, array.shape[0]) for array in arrays])
     names = _class_names(path, int(labels.max()) + 1)
     blocks = (
-        ArrayBlock(file, part.start, part.stop, shape)
-        for file, array in zip(files, arrays, strict=True)
-        for part in chunks(len(array), max(1, BLOCK_BYTES // math.prod(shape)))
+        ArrayBlock(array.path, part.start, part.stop, (height, width, channels))
+        for array in arrays
+        for part in chunks(array.shape[0], max(1, BLOCK_BYTES // math.prod(shape)))
     )
-    return Stream(tuple(blocks), shape, labels, names, Provenance("arrays", path.resolve().name))
-
-
-def _open(file: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-        return array
-    except (OSError, ValueError, EOFError) as error:
-        raise SourceError(f"{file}: cannot be read ({printable(str(error))[:200]}); write it again") from None
+    return Stream(tuple(blocks), (height, width, channels), labels, names, Provenance("arrays", path.resolve().name))
 
 
 def _labels(pixels: Path, count: int) -> NDArray[np.int64]:
     file = pixels.with_name(pixels.name.removesuffix(PIXELS) + LABELS)
-    labels = np.asarray(_open(file))
-    if labels.dtype.kind not in "iu" or labels.shape != (count,) or labels.min() < 0:
+    array = open_array(file)
+    if not array.dtype.startswith(("int", "uint")) or array.shape != (count,):
         raise SourceError(
-            f"{file}: expected whole numbers from 0 of shape ({count},), one an image, "
-            f"got {labels.dtype} of shape {labels.shape}"
+            f"{file}: expected whole numbers of shape ({count},), one an image, "
+            f"got {array.dtype} of shape {array.shape}"
         )
+    labels = array.load()
+    for row in np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))[:1]:
+        raise SourceError(f"{file}: row {row}: expected a label from 0 to {MAX_CLASSES - 1}, got {labels[row]}")
     return labels.astype(np.int64)
 
 
@@ -115,7 +113,10 @@ def _class_names(path: Path, count: int) -> tuple[str, ...]:
     file = path / CLASSES
     if not file.is_file():
         return tuple(map(str, range(count)))
-    names = tuple(file.read_text(encoding="utf-8").splitlines())
+    try:
+        names = tuple(file.read_text(encoding="utf-8").splitlines())
+    except ValueError as error:
+        raise SourceError(f"{file}: expected text in UTF-8 ({error}); write it again") from None
     if len(names) < count or not all(name.strip() and name.isprintable() for name in names):
         raise SourceError(f"{file}: expected {count} names of printable characters, a line each, got {len(names)}")
     return names

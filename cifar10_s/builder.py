@@ -1,8 +1,9 @@
 """The `datasets` builder: one `BuilderConfig` a configuration; writes Arrow or Parquet."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.codec import encode
 from cifar10_s.compose import Composition, check_time, compose
-from cifar10_s.images import Images, Rows
+from cifar10_s.images import Images, Rows, part_size
 from cifar10_s.memory import Memory, memory_limit
 from cifar10_s.parallel import progress_bar
 from cifar10_s.recipes import DATASET_VERSION, RECIPES, Recipe, select
@@ -95,10 +96,10 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _generate_tables(self, split: str) -> Iterator[tuple[Any, pa.Table]]:
         images = self.composition.images if split == "train" else self.clean[split]
-        schema = self.info.features.arrow_schema
+        schema, step = self.info.features.arrow_schema, part_size(images.shape[1:])
         start = 0
         with progress_bar(f"encode {self.config.name} {split}", len(images)) as bar:
-            for key, files in enumerate(_gather(images.map(_encode), self.row_group_bytes)):
+            for key, files in enumerate(_gather(images.map(_encode), step, self.row_group_bytes)):
                 column = pa.StructArray.from_arrays(
                     [pa.array(files, pa.binary()), pa.nulls(len(files), pa.string())],
                     fields=list(schema.field(IMAGE_COLUMN).type),
@@ -113,10 +114,14 @@ def _encode(rows: Rows, pixels: NDArray[np.uint8]) -> list[bytes]:
     return encode(pixels)
 
 
-def _gather(parts: Iterator[list[bytes]], size: int) -> Iterator[list[bytes]]:
-    """Join consecutive parts to lists of at least so many bytes, but for the last."""
+def _gather(parts: Iterable[list[bytes]], step: int, size: int) -> Iterator[list[bytes]]:
+    """Join consecutive files, ``step`` by ``step``, to lists of at least so many bytes, but for the last.
+
+    They are the same whatever parts the files come in: the parts depend on where the images are.
+    """
+    files = chain.from_iterable(parts)
     gathered: list[bytes] = []
-    for part in parts:
+    while part := list(islice(files, step)):
         gathered += part
         if sum(map(len, gathered)) >= size:
             yield gathered

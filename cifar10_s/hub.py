@@ -57,9 +57,9 @@ def open_dataset(name: str, split: str, provenance: Provenance) -> Images | None
         raise SourceError(f"{name}: cannot be loaded ({_one_line(error)}); {_advice(provenance)}") from None
     if builder.info.splits and split not in builder.info.splits:
         return None
-    if not isinstance(builder, Parquet) or constants.HF_HUB_OFFLINE:
-        return read_dataset(name, split, provenance)
     files = [str(file) for file in (builder.config.data_files or {}).get(split, ())]
+    if not isinstance(builder, Parquet) or (constants.HF_HUB_OFFLINE and any("://" in file for file in files)):
+        return read_dataset(name, split, provenance)
     if not files:
         return None
     return _open_parquet(files, name, split, builder.info.features, provenance)

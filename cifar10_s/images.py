@@ -221,7 +221,7 @@ class LabeledImages(Images):
 
 
 def check_labels(labels: NDArray[np.int64], images: int, classes: int) -> None:
-    """Check that there is a label for each image, and a class for each label.
+    """Check that there are images, a label for each, and a class for each label.
 
     Raises
     ------
@@ -232,6 +232,8 @@ def check_labels(labels: NDArray[np.int64], images: int, classes: int) -> None:
         raise UsageError(
             f"labels: expected int64 of shape ({images},), one an image, got {labels.dtype} of shape {labels.shape}"
         )
+    if not images:
+        raise UsageError("images: expected at least one image, got none")
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
         raise UsageError(

@@ -1,5 +1,6 @@
 """Memory: sizes as people write them, and how much of it to use."""
 
+import math
 import os
 import re
 
@@ -36,10 +37,10 @@ def parse_size(size: str | int, what: str) -> int:
         Where it says none; ``what`` is the size of what.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?I?)B?", str(size).strip().upper(), re.ASCII)
-    parsed = int(float(found[1]) * UNITS[found[2]]) if found and found[2] in UNITS else 0
-    if parsed <= 0:
-        raise UsageError(f"{what}: expected a size such as 500MB or 1GiB, got {size!r}")
-    return parsed
+    parsed = float(found[1]) * UNITS[found[2]] if found and found[2] in UNITS else 0
+    if not 1 <= parsed < math.inf:
+        raise UsageError(f"{what}: expected a size such as 500MB or 1GiB, got {size!r:.80}")
+    return int(parsed)
 
 
 def show_size(count: int) -> str:

@@ -115,7 +115,7 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
         # Where a cluster's GPUs are is its own affair; the bits are the same on its CPUs.
         make = partial(_make_sums, images.size, len(classes), "cpu")
         of_run = partial(_sum_pieces, make, labels - classes.start)
-        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"))
+        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"), make().moments())
     make = partial(_make_sums, images.shape[1:], len(classes), device)
     pool = _Pool(make, shared=device != "cpu")
 

@@ -66,6 +66,7 @@ def test_what_is_not_labelled_images_gets_a_line(pixels, labels, message):
         (Provenance("archive", "a.tar.gz", True, "MD5"), True, "CIFAR-10"),
         (Provenance("archive", "a.tar.gz", True), False, "an unverified copy of CIFAR-10 (a.tar.gz)"),
         (Provenance("images", "cifar10"), False, "“cifar10”"),
+        (Provenance("arrays", "CIFAR-10"), False, "“CIFAR-10”"),
     ],
 )
 def test_only_what_is_checked_is_called_cifar10(provenance, is_cifar10, title):
