@@ -18,6 +18,18 @@ from cifar10_s.parallel import chunks
 EncodedImage = bytes | Path
 Shape = tuple[int, int, int]
 
+# What decoders raise on a broken file; Pillow also what its own arithmetic on a tag of another type leads to.
+BROKEN = (
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 # Only formats whose decoders Pillow and imagecodecs keep in constant use; no scripts (EPS), no documents.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 26
@@ -85,7 +97,7 @@ def decode_into(data: bytes, out: NDArray[np.uint8], name: str) -> None:
             imagecodecs.jpeg_decode(data, out=target)
         else:
             out[...] = _decode_with_pillow(data, out.shape, name)
-    except (ValueError, RuntimeError, OSError, SyntaxError, MemoryError) as error:
+    except BROKEN as error:
         got = _probe(data, name)
         if got != out.shape:
             raise SourceError(
@@ -143,7 +155,7 @@ def _open(data: bytes, name: str) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise SourceError(f"{name}: {error}") from None
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
+    except BROKEN as error:
         reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise SourceError(f"{name}: is no image ({reason}): expected one of {', '.join(FORMATS)}") from None
     if image.width * image.height > MAX_PIXELS:
