@@ -36,35 +36,37 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run every measurement and save the record."""
+    """Run every measurement of a part, or of both, and save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", help="measure on this source's training images instead of synthetic ones")
+    parser.add_argument("--only", choices=("speed", "scale"), help="measure only one part")
     parser.add_argument("--quick", action="store_true", help="a tenth of the images, not saved: to see that it runs")
     options = parser.parse_args()
     quick = options.quick
     datasets.disable_progress_bars()
     images = synthetic(5_000 if quick else 50_000) if options.source is None else cifar10_s.load_source(options.source)
     data = "synthetic, seed 0" if options.source is None else images.provenance.title
-    rows: list[dict[str, Any]] = [
-        *([] if options.source is None else measure_source(options.source)),
+    size = "×".join(map(str, images.pixels.shape[1:]))
+    print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
+    if options.only != "scale":
+        report("bench", measure_speed(images, options.source, quick=quick), data, save=not quick)
+    if options.only != "speed":
+        with tempfile.TemporaryDirectory() as scratch:
+            rows, growth = measure_scale(images, Path(scratch), quick=quick)
+        report("scale", [*rows, *measure_device()], data, save=not quick, growth=growth)
+
+
+def measure_speed(images: LabeledImages, source: str | None, *, quick: bool) -> list[dict[str, Any]]:
+    """Measure every part of the package on images that fit into memory."""
+    return [
+        *([] if source is None else measure_source(source)),
         *measure_search(images),
         *measure_growth([1_000, 5_000] if quick else [10_000, 50_000, 500_000]),
         *measure_methods(images),
         *measure_step(images),
         *measure_training(images),
         *measure_files(images),
-        *measure_device(),
     ]
-    with tempfile.TemporaryDirectory() as scratch:
-        scale, growth = measure_scale(images, Path(scratch), quick=quick)
-    rows += scale
-    size = "×".join(map(str, images.pixels.shape[1:]))
-    print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
-    for line in rows:
-        bound = f"   must be {line['must']}" if "must" in line else ""
-        print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']}{bound}")
-    if not quick:
-        save(rows, data, growth)
 
 
 def synthetic(count: int) -> LabeledImages:
@@ -168,8 +170,15 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
 
 
-def save(rows: list[dict[str, Any]], data: str, growth: dict[str, Any]) -> None:
-    """Save the record, with what it was measured on, and draw the growth."""
+def report(
+    part: str, rows: list[dict[str, Any]], data: str, *, save: bool, growth: dict[str, Any] | None = None
+) -> None:
+    """Print the rows, and save the record, with what it was measured on; draw the growth, if there is one."""
+    for line in rows:
+        bound = f"   must be {line['must']}" if "must" in line else ""
+        print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']}{bound}")
+    if not save:
+        return
     libraries = ("torch", "kornia", "numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow", "ray")
     record = {
         "data": data,
@@ -178,11 +187,12 @@ def save(rows: list[dict[str, Any]], data: str, growth: dict[str, Any]) -> None:
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in libraries},
         "rows": rows,
-        "growth": growth,
+        **({"growth": growth} if growth else {}),
     }
-    target = ROOT / "results" / f"bench-{'-'.join(re.findall('[a-z0-9]+', data.split(',')[0].lower()))}.json"
-    draw(growth, target.with_suffix(".png"))
+    target = ROOT / "results" / f"{part}-{'-'.join(re.findall('[a-z0-9]+', data.split(',')[0].lower()))}.json"
     target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    if growth:
+        draw(growth, target.with_suffix(".png"))
     print(f"\nsaved: {target.relative_to(ROOT)}")
 
 

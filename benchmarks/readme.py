@@ -12,6 +12,7 @@ from cifar10_s.benchmark.sheet import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
+SPEEDS = {"In memory": "bench-cifar10-jpeg.json", "Beyond memory": "scale-cifar10-jpeg.json"}
 TABLES = ("grid", "5", "1")
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 
@@ -24,15 +25,22 @@ def accuracies() -> str:
 
 
 def speeds() -> str:
-    """Give the record of `make bench`, row for row, with what it was measured on."""
-    record = json.loads((RESULTS / "bench-cifar10-jpeg.json").read_text(encoding="utf-8"))
+    """Give the records of `make bench`, row for row, with what they were measured on."""
+    return "\n".join(map(_speeds, SPEEDS))
+
+
+def _speeds(title: str) -> str:
+    record = json.loads((RESULTS / SPEEDS[title]).read_text(encoding="utf-8"))
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     rows = [
         f"| {row['what'].replace('`', '')} | {_figure(row['value'])} {row['unit']} | {row.get('must', '')} |"
         for row in record["rows"]
     ]
     machine = f"{record['cores']} cores of an {record['processor']}, Python {record['python']}, {libraries}."
-    return "\n".join([machine, "", "| what | measured | must be |", "| --- | --: | --- |", *rows]) + "\n"
+    return (
+        "\n".join([f"## {title}", "", machine, "", "| what | measured | must be |", "| --- | --: | --- |", *rows])
+        + "\n"
+    )
 
 
 def _figure(value: float) -> str:

@@ -218,7 +218,7 @@ def verify_command(
 
     try:
         if _is_on_the_hub(dataset):
-            _report_published(verify_published(dataset, download=download, endpoint=endpoint), as_json)
+            _report_published(verify_published(dataset, download=download, endpoint=endpoint, memory=memory), as_json)
             return
         if download or endpoint:
             raise UsageError(f"{dataset}: --download and --endpoint are for a dataset on the Hub, and this is a path")

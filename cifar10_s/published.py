@@ -13,6 +13,7 @@ from cifar10_s.checksums import MANIFEST, SUMS, compare, hash_bytes, read_sums
 from cifar10_s.croissant import CROISSANT
 from cifar10_s.declarations import CARD
 from cifar10_s.errors import UsageError, VerificationError
+from cifar10_s.memory import Memory, memory_limit
 from cifar10_s.parallel import thread_map
 from cifar10_s.repository import ATTRIBUTES, MAIN, Repository, Snapshot, is_plain_path, is_repo_id
 from cifar10_s.verification import check_listing, verify
@@ -42,7 +43,12 @@ class PublishedRelease:
 
 
 def verify_published(
-    name: str, *, download: bool = False, endpoint: str | None = None, token: str | None = None
+    name: str,
+    *,
+    download: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+    memory: Memory = None,
 ) -> PublishedRelease:
     """Verify a release on the Hub.
 
@@ -57,23 +63,26 @@ def verify_published(
         Fetch everything into the Hub's cache, and check that as `verify` does.
     endpoint, token
         See `repository.Repository`.
+    memory
+        See `verify`.
 
     Raises
     ------
     UsageError
-        For a name of another form.
+        For a name of another form, or no size.
     HubError
         Where the Hub cannot be reached, or has no such dataset.
     VerificationError
         Naming every file that fails, and how.
     """
     repo_id, revision = split_name(name)
+    limit = memory_limit(memory)
     repository = Repository(repo_id, endpoint=endpoint, token=token)
     with repository.conversing("cannot be verified"), tempfile.TemporaryDirectory() as scratch:
         snapshot = repository.patiently(lambda: repository.look(revision))
         files = _check_files(repository, snapshot, Path(scratch))
         manifest = check_listing(Path(scratch), files)
-        images = _check_download(repository, snapshot, files) if download else 0
+        images = _check_download(repository, snapshot, files, limit) if download else 0
     return PublishedRelease(repo_id, snapshot.commit, manifest, files, images)
 
 
@@ -120,7 +129,7 @@ def _check_files(repository: Repository, snapshot: Snapshot, folder: Path) -> di
     return hashes
 
 
-def _check_download(repository: Repository, snapshot: Snapshot, files: Mapping[str, str]) -> int:
+def _check_download(repository: Repository, snapshot: Snapshot, files: Mapping[str, str], memory: int) -> int:
     """Fetch a release into the Hub's cache and verify it there; gives the number of images."""
     fetch = partial(repository.api.snapshot_download, **repository.where, ignore_patterns=[ATTRIBUTES])
     cached = Path(repository.patiently(lambda: fetch(revision=snapshot.commit)))
@@ -130,7 +139,7 @@ def _check_download(repository: Repository, snapshot: Snapshot, files: Mapping[s
             target = Path(view, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(cached / name, target)
-        verified = verify(view)
+        verified = verify(view, memory=memory)
     _raise_if(compare(files, verified.files))
     return verified.images
 
