@@ -70,7 +70,10 @@ def _open_parquet(files: Sequence[str], name: str, split: str, features: Any, pr
 
     with opened(files[0]) as parquet:
         schema = parquet.schema_arrow
-    features = features or datasets.Features.from_arrow_schema(schema)
+    try:
+        features = features or datasets.Features.from_arrow_schema(schema)
+    except Exception as error:  # the file's own words on its columns, of whatever form
+        raise SourceError(f"{files[0]}: cannot be loaded ({_one_line(error)}); {_advice(provenance)}") from None
     image_column, label_column = _columns(features, name)
     column = read_column(files, label_column)
     if not len(column):
