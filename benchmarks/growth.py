@@ -12,7 +12,7 @@ def draw(growth: Mapping[str, Any], path: Path) -> None:
     with styled():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH / DPI, 4))
+        figure = Figure(figsize=(WIDTH / DPI, 4), layout="constrained")
         axes = figure.add_subplot()
         axes.loglog(growth["images"], growth["search"], "o-", color=COLORS[0], label="search, all cores")
         axes.loglog(growth["images"], growth["read"], "s--", color=COLORS[1], label="reading the bytes, one thread")
