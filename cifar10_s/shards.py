@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from cifar10_s.codec import COLOR_TYPES, MAX_PIXELS, check_plain_png, decode
 from cifar10_s.errors import SourceError
+from cifar10_s.parquet import UNREADABLE
 from cifar10_s.provenance import Provenance
 from cifar10_s.stream import Stream
 
 COLUMNS = [("img", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())]
 LABEL_BYTES = 8
-# What pyarrow raises on a file that is broken or of another kind; names that are no text are a ValueError.
-UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
