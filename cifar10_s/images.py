@@ -113,6 +113,16 @@ class Images(ABC):
     def derive(self, change: Change) -> Self:
         """Give images whose pixels are changed, part by part; the rest stays as it is."""
 
+    def map_beside(
+        self,
+        before: "Images",
+        function: Callable[[Rows, NDArray[np.uint8], NDArray[np.uint8]], Result],
+        *,
+        what: str = "",
+    ) -> Iterator[Result]:
+        """Do as `map` does, with a function that is given the same images of others too: rows, before, these."""
+        return self.map(lambda rows, after: function(rows, before.read(rows), after), what=what)
+
     def __len__(self) -> int:
         return len(self.labels)
 

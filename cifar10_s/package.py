@@ -176,11 +176,13 @@ def _entry(recipe: Recipe, clean: Images, perturbed: Images) -> dict[str, Any]:
 def _survey(clean: Images, perturbed: Images) -> tuple[str, perceptibility.Perceptibility]:
     """Hash and measure perturbed images in one pass."""
 
-    def measure(rows: Rows, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], perceptibility.Perceptibility]:
-        return pixels, perceptibility.measure_parts(clean.read(rows), pixels)
+    def measure(
+        rows: Rows, before: NDArray[np.uint8], after: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], perceptibility.Perceptibility]:
+        return after, perceptibility.measure_parts(before, after)
 
     digest, measured = PixelDigest(perturbed.shape, perturbed.labels), perceptibility.Perceptibility()
-    for pixels, of_part in perturbed.map(measure, what="measure"):
+    for pixels, of_part in perturbed.map_beside(clean, measure, what="measure"):
         digest.update(pixels)
         measured += of_part
     return digest.hexdigest(), measured

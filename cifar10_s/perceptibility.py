@@ -133,5 +133,5 @@ def measure_parts(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> Per
 
 def measure_all(clean: Images, perturbed: Images) -> Perceptibility:
     """Measure a configuration, on all cores."""
-    parts = perturbed.map(lambda rows, pixels: measure_parts(clean.read(rows), pixels), what="measure")
+    parts = perturbed.map_beside(clean, lambda rows, before, after: measure_parts(before, after), what="measure")
     return reduce(add, parts, Perceptibility())

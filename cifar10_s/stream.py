@@ -73,9 +73,7 @@ class _Task:
             whole = self.rows is None
             at: Rows = slice(self.start + part.start, self.start + part.stop) if whole else self.start + rows[part]
             done = part.stop
-            for change in changes:
-                pixels = change(at, pixels)
-            yield at, pixels
+            yield at, _changed(changes, at, pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +140,19 @@ class Stream(Images):
             for count, results in self._work(partial(_map, function, self.changes), self._bundles(wanted)):
                 yield from results
                 bar.update(count)
+
+    def map_beside(
+        self,
+        before: Images,
+        function: Callable[[Rows, NDArray[np.uint8], NDArray[np.uint8]], Result],
+        *,
+        what: str = "",
+    ) -> Iterator[Result]:
+        """See `Images.map_beside`; those that these were derived from are read but once."""
+        if not isinstance(before, Stream) or before.blocks is not self.blocks or before.changes:
+            return super().map_beside(before, function, what=what)
+        changes = self.changes
+        return before.map(lambda rows, pixels: function(rows, pixels, _changed(changes, rows, pixels)), what=what)
 
     def _work(self, function: Callable[[Any], Result], items: Iterable[Any]) -> Iterator[Result]:
         return (self.mapper or thread_map)(function, items)
@@ -217,6 +228,12 @@ class Stream(Images):
             for count, result in self._work(partial(_fold, function, self.changes), runs):
                 yield result
                 bar.update(count)
+
+
+def _changed(changes: tuple[Change, ...], rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    for change in changes:
+        pixels = change(rows, pixels)
+    return pixels
 
 
 def _map(

@@ -168,6 +168,25 @@ def test_what_is_not_wanted_is_not_read():
     assert reads == dict.fromkeys(chosen.tolist(), 3)
 
 
+def test_what_was_derived_is_measured_by_one_reading():
+    """Beside those they were derived from, images are read once; beside others, both are read."""
+    images = make_images(count=30)
+    stream, reads = stream_of(images)
+    changed = stream.derive(lambda rows, pixels: pixels // 2).derive(lambda rows, pixels: pixels + 1)
+
+    def seen(of, before):
+        parts = list(of.map_beside(before, lambda rows, *both: (rows, *both)))
+        assert np.array_equal(np.concatenate([numbers(rows) for rows, _, _ in parts]), np.arange(30))
+        return [np.concatenate([part[i] for part in parts]) for i in (1, 2)]
+
+    for before in (stream, images, stream_of(images)[0], changed):
+        reads.clear()
+        first, second = seen(changed, before)
+        assert reads == dict.fromkeys(range(30), 2 if before is changed else 1)
+        assert np.array_equal(first, before.read(slice(0, 30)))
+        assert np.array_equal(second, images.pixels // 2 + 1)
+
+
 def test_deriving_reads_nothing():
     stream, reads = stream_of(make_images())
     stream.derive(inverted).derive(inverted)
