@@ -141,8 +141,9 @@ def connect(address: str | None = None) -> RayMapper:
         import ray.data
     except ImportError:
         raise UsageError("engine: Ray is not installed: install cifar10-s[distributed]") from None
-    # Ray tells its makers of every use, unless somebody says no.
+    # Ray tells its makers of every use, and puts its own in the place of print, unless somebody says no.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
     try:
         if not ray.is_initialized():
             _reach(address or os.environ.get("RAY_ADDRESS", ""))
@@ -152,7 +153,8 @@ def connect(address: str | None = None) -> RayMapper:
             f"address: no Ray cluster is reached at {address or 'RAY_ADDRESS'} ({_brief(error)}): start one with "
             "`ray start --head`, or leave --address out to use this machine alone"
         ) from None
-    _silence()
+    # Ray's plans and progress stay off standard error, where ours are shown.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return RayMapper(max(1, int(resources.get("CPU", 1))), has_gpus=resources.get("GPU", 0) >= 1)
 
@@ -162,13 +164,6 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_SECONDS).close()
-
-
-def _silence() -> None:
-    """Keep Ray's plans and progress off standard error, where ours are shown."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    for handler in logging.getLogger("ray.data").handlers:
-        handler.setLevel(max(handler.level, logging.ERROR))
 
 
 def distribute(images: Images, mapper: RayMapper | None) -> Images:
