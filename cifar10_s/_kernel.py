@@ -24,60 +24,83 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 @compiled
-def add_eight(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, sums: Any, products: Any) -> None:
-    """Add eight images' bytes to ``sums``, and their products with themselves shifted by s to ``products[s]``.
+def interleave(a: Any, b: Any, pairs: Any) -> None:
+    """Write two images' bytes side by side, the second's in the upper half."""
+    for p in range(a.size):
+        pairs[p] = np.uint32(a[p]) | np.uint32(np.uint32(b[p]) << np.uint32(16))
+
+
+@compiled
+def multiply(halves: Any, p: int, s: int) -> Any:
+    """Add up two images' products of their bytes p and p + s, which is one instruction for eight bytes.
+
+    No such sum is below 0; that it is said keeps compilers from tearing it apart.
+    """
+    first = np.int32(halves[2 * p]) * np.int32(halves[2 * (p + s)])
+    second = np.int32(halves[2 * p + 1]) * np.int32(halves[2 * (p + s) + 1])
+    return max(np.int32(first + second), np.int32(0))
+
+
+@compiled
+def add_eight(pairs: Any, sums: Any, products: Any) -> None:
+    """Add four pairs of images' bytes to ``sums``, and their products with themselves shifted by s to ``products[s]``.
 
     Eight images a call, because reading and writing the 32-bit sums costs more than the products.
     """
+    a, b, c, d = pairs[0].view(np.int16), pairs[1].view(np.int16), pairs[2].view(np.int16), pairs[3].view(np.int16)
+    row = products[0]
     for p in range(sums.size):
-        low = np.uint16(np.uint16(a[p]) + np.uint16(b[p]) + np.uint16(c[p]) + np.uint16(d[p]))
-        sums[p] += np.uint16(low + np.uint16(e[p]) + np.uint16(f[p]) + np.uint16(g[p]) + np.uint16(h[p]))
-    for s in range(products.shape[0]):
+        both = np.uint32(pairs[0, p] + pairs[1, p] + pairs[2, p] + pairs[3, p])
+        sums[p] += np.uint32(both & np.uint32(0xFFFF)) + np.uint32(both >> np.uint32(16))
+        row[p] += np.uint32(multiply(a, p, 0) + multiply(b, p, 0) + multiply(c, p, 0) + multiply(d, p, 0))
+    for s in range(1, products.shape[0]):
         row = products[s]
-        for p in range(min(sums.size, a.size - s)):
-            low = square(a, p, s) + square(b, p, s) + square(c, p, s) + square(d, p, s)
-            row[p] += np.uint32(low + square(e, p, s) + square(f, p, s) + square(g, p, s) + square(h, p, s))
+        for p in range(row.size):
+            row[p] += np.uint32(multiply(a, p, s) + multiply(b, p, s) + multiply(c, p, s) + multiply(d, p, s))
 
 
 @compiled
-def square(row: Any, p: int, s: int) -> Any:
-    """Multiply two bytes of a row; of 32 bits, since compilers then find the instruction that also adds."""
-    return np.int32(row[p]) * np.int32(row[p + s])
-
-
-@compiled
-def add_one(a: Any, sums: Any, products: Any) -> None:
-    """Do the same with one image."""
+def add_one(row: Any, sums: Any, products: Any) -> None:
+    """Do the same with one image, of which ``row`` may end before the last shifted byte."""
     for p in range(sums.size):
-        sums[p] += a[p]
+        sums[p] += row[p]
     for s in range(products.shape[0]):
-        row = products[s]
-        for p in range(min(sums.size, a.size - s)):
-            row[p] += np.uint32(square(a, p, s))
+        of_shift = products[s]
+        for p in range(min(sums.size, row.size - s)):
+            of_shift[p] += np.uint32(np.int32(row[p]) * np.int32(row[p + s]))
 
 
 @compiled
 def accumulate(
     rows: NDArray[np.uint8],
-    index: NDArray[np.int64],
+    order: NDArray[np.int64],
+    counts: NDArray[np.int64],
     start: int,
     sums: NDArray[np.uint32],
     products: NDArray[np.uint32],
 ) -> None:
-    """Add columns ``start`` to ``start + P`` of the images ``rows[index]`` to sums over `FLUSH` images at most.
+    """Add columns ``start`` to ``start + P`` of images to the sums of their classes, over `FLUSH` images at most.
 
-    ``rows`` is (N, D), an image a row; ``sums`` (P,); ``products`` (C, P), where entry (s, p) is the sum of byte p
-    times byte p + s.
+    ``rows`` is (N, D), an image a row; ``order`` (N,) their numbers, class by class, of which class k has
+    ``counts[k]``. ``sums`` is (K, P); ``products`` (K, C, P), where entry (k, s, p) is the sum of byte p times byte
+    p + s.
     """
-    whole = index.size - index.size % 8
-    for n in range(0, whole, 8):
-        a, b, c, d = rows[index[n]], rows[index[n + 1]], rows[index[n + 2]], rows[index[n + 3]]
-        e, f, g, h = rows[index[n + 4]], rows[index[n + 5]], rows[index[n + 6]], rows[index[n + 7]]
-        add_eight(
-            a[start:], b[start:], c[start:], d[start:], e[start:], f[start:], g[start:], h[start:], sums, products
-        )
-    for n in range(whole, index.size):
-        add_one(rows[index[n], start:], sums, products)
+    width, shifts = sums.shape[1], products.shape[1]
+    stop = min(start + width + shifts - 1, rows.shape[1])
+    # What is behind an image's end stays 0. Whole lines of the cache each, or loads would cross them.
+    pairs = np.zeros((4, (width + shifts + 14) // 16 * 16), np.uint32)
+    first = 0
+    for label in range(counts.size):
+        end = first + counts[label]
+        whole = end - counts[label] % 8
+        for n in range(first, whole, 8):
+            for i in range(4):
+                a, b = rows[order[n + 2 * i]], rows[order[n + 2 * i + 1]]
+                interleave(a[start:stop], b[start:stop], pairs[i])
+            add_eight(pairs, sums[label], products[label])
+        for n in range(whole, end):
+            add_one(rows[order[n]][start:stop], sums[label], products[label])
+        first = end
 
 
 @compiled

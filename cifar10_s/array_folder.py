@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cifar10_s.array_files import open_array
 from cifar10_s.codec import COLOR_TYPES
 from cifar10_s.errors import SourceError
-from cifar10_s.images import part_size
 from cifar10_s.parallel import chunks
 from cifar10_s.provenance import Provenance
 from cifar10_s.stream import Stream
@@ -45,9 +44,8 @@ class ArrayBlock:
         array = open_array(self.file)
         if array.dtype != "uint8" or array.shape[1:] != self.shape or array.shape[0] < self.stop:
             raise SourceError(f"{self.file}: has changed while it was read; start again")
-        here, all_wanted = array.load()[self.start : self.stop], len(rows) == len(self)
-        for part in chunks(len(rows), part_size(self.shape)):
-            yield here[part] if all_wanted else here[rows[part]]
+        here = array.load()[self.start : self.stop]
+        yield here if len(rows) == len(self) else here[rows]
 
 
 def is_array_folder(path: Path) -> bool:

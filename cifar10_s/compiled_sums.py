@@ -45,23 +45,18 @@ class CompiledSums:
 
     def add(self, pixels: NDArray[np.uint8], labels: Int64Array) -> None:
         """See `Sums.add`; one thread at a time."""
-        rows = np.ascontiguousarray(pixels).reshape(len(pixels), self._size)
-        order, counts = np.argsort(labels, kind="stable"), np.bincount(labels, minlength=len(self._counts))
-        ends = np.cumsum(counts)
-        for label in np.flatnonzero(counts).tolist():
-            self._add_class(rows, order[ends[label] - counts[label] : ends[label]], label)
-
-    def _add_class(self, rows: NDArray[np.uint8], index: Int64Array, label: int) -> None:
         from cifar10_s._kernel import FLUSH, accumulate
 
-        while len(index):
-            if self._pending[label] == FLUSH:
+        rows = np.ascontiguousarray(pixels).reshape(len(pixels), self._size)
+        for part in chunks(len(rows), FLUSH):
+            counts = np.bincount(labels[part], minlength=len(self._counts))
+            for label in np.flatnonzero(self._pending + counts > FLUSH).tolist():
                 self._carry(label)
-            now, index = np.split(index, [FLUSH - self._pending[label]])
+            order = np.argsort(labels[part], kind="stable")
             for tile in self._tiles:
-                accumulate(rows, now, tile.start, tile.sums[label], tile.products[label])
-            self._pending[label] += len(now)
-            self._counts[label] += len(now)
+                accumulate(rows[part], order, counts, tile.start, tile.sums, tile.products)
+            self._pending += counts
+            self._counts += counts
 
     def _carry(self, label: int) -> None:
         if label not in self._carried:
