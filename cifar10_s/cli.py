@@ -46,7 +46,7 @@ Memory = Annotated[
     str | None,
     typer.Option(
         help="How much memory to use at most, such as 8GB: images that do not fit are read again when they are "
-        "needed.  [default: half of the machine's]"
+        "needed.  [default: half of the machine's, or the container's]"
     ),
 ]
 Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no chance.", min=0)]

@@ -62,6 +62,14 @@ def test_what_is_no_size_gets_a_line(text):
     assert len(str(caught.value)) < 150
 
 
+@pytest.mark.parametrize("limit", ["1000000\n", "max\n", "9223372036854771712\n"])
+def test_by_default_half_of_the_container(monkeypatch, tmp_path, limit):
+    (tmp_path / "memory.max").write_text(limit)
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    monkeypatch.setattr("cifar10_s.memory.LIMITS", [tmp_path / "memory.max", tmp_path / "none"])
+    assert memory_limit() == (500_000 if "1000000" in limit else 500 * 4096)
+
+
 def test_by_default_half_of_the_machine(monkeypatch):
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert memory_limit() == 500 * 4096

@@ -19,7 +19,10 @@ except ImportError:
     atheris = None
 
 HERE = Path(__file__).resolve().parents[1]
-READERS = ("archive", "parquet", "parquet-source", "images", "manifest", "recipe", "card", "figure", "noise", "records")
+READERS = (
+    "archive", "parquet", "parquet-source", "images", "arrays",
+    "manifest", "recipe", "card", "figure", "noise", "records",
+)  # fmt: skip
 # Beside the package itself, what it parses with that is written in Python.
 INSTRUMENTED = ["cifar10_s", "tarfile", "pickle", "pickletools", "zipfile", "gzip", "yaml", "PIL"]
 COMPILED = ["cifar10_s._kernel"]

@@ -170,6 +170,36 @@ def read_images(data: bytes, folder: Path) -> None:
         path.unlink()
 
 
+# A folder of arrays: one of its files.
+
+
+def array_seeds(folder: Path) -> Iterator[bytes]:
+    pixels, labels = np.stack([picture(i) for i in range(4)]), np.array([0, 1, 1, 0])
+    (folder / "arrays").mkdir()
+    for name, kinds in (
+        ("a.pixels.npy", (np.asfortranarray(pixels), pixels)),
+        ("a.labels.npy", (labels.astype(np.int8), labels.astype(">u2"), labels)),
+    ):
+        for values in kinds:
+            np.save(folder / "arrays" / name, values)
+            yield f"{name}\n".encode() + (folder / "arrays" / name).read_bytes()
+    (folder / "arrays/classes.txt").write_text("\n".join(CLASSES))
+    yield b"classes.txt\n" + "\n".join(CLASSES).encode()
+
+
+def read_arrays(data: bytes, folder: Path) -> None:
+    name, content = split(data)
+    path = folder / "arrays" / name
+    if name not in ("a.pixels.npy", "a.labels.npy", "classes.txt"):
+        return
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        cifar10_s.load_source(folder / "arrays")
+    finally:
+        path.write_bytes(before)
+
+
 # Files of a release, one exchanged: the verifier, and what the benchmark reads. Of the card, also its YAML alone; of a
 # figure, also its chunks, whose checksums are then right.
 
@@ -379,6 +409,7 @@ HARNESSES = {
     "parquet": Harness(parquet_seeds, read_parquet),
     "parquet-source": Harness(parquet_seeds, read_parquet_source),
     "images": Harness(image_seeds, read_images),
+    "arrays": Harness(array_seeds, read_arrays),
     "manifest": files_of_a_release("manifest.json"),
     "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
     "card": files_of_a_release("README.md", "croissant.json", "SHA256SUMS"),
