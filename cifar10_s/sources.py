@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cifar10_s import archive
-from cifar10_s.array_folder import is_array_folder, open_array_folder
+from cifar10_s.array_folder import CLASSES, is_array_folder, open_array_folder
 from cifar10_s.distributed import distribute, start
-from cifar10_s.errors import ChecksumError, SourceError
+from cifar10_s.errors import ChecksumError, SourceError, printable
 from cifar10_s.hub import open_dataset, reach_hub, read_dataset
 from cifar10_s.image_folder import open_image_folder
 from cifar10_s.images import Images, LabeledImages, PixelDigest, to_uint8
@@ -88,6 +88,11 @@ def open_source(
     return distribute(images, mapper)
 
 
+def _form(images: Images) -> str:
+    names = printable(", ".join(images.class_names))
+    return f"{len(images.class_names)} classes ({names:.80}) of {'×'.join(map(str, images.shape[1:]))}"
+
+
 def open_splits(
     source: str | Path = CIFAR10_ON_THE_HUB,
     *,
@@ -102,8 +107,8 @@ def open_splits(
     if test is not None:
         if test.class_names != splits["train"].class_names or test.shape[1:] != splits["train"].shape[1:]:
             raise SourceError(
-                f"{source}: the test split has other classes or another image size than the training split; "
-                "make them alike"
+                f"{source}: expected the same class names and image size in both splits, got {_form(splits['train'])} "
+                f"in train and {_form(test)} in test; make them alike (arrays have their class names in {CLASSES})"
             )
         splits["test"] = test
     # What is checked in one split only is not checked.
