@@ -7,9 +7,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
-FLUSH = 65_536
-
 # The constants of SSIM, (K·L)² with L = 255, that keep its quotients from 0 / 0.
 SSIM_C1 = (0.01 * 255) ** 2
 SSIM_C2 = (0.03 * 255) ** 2
@@ -79,11 +76,11 @@ def accumulate(
     sums: NDArray[np.uint32],
     products: NDArray[np.uint32],
 ) -> None:
-    """Add columns ``start`` to ``start + P`` of images to the sums of their classes, over `FLUSH` images at most.
+    """Add columns ``start`` to ``start + P`` of images to the sums of their classes.
 
-    ``rows`` is (N, D), an image a row; ``order`` (N,) their numbers, class by class, of which class k has
-    ``counts[k]``. ``sums`` is (K, P); ``products`` (K, C, P), where entry (k, s, p) is the sum of byte p times byte
-    p + s.
+    With those before, at most `compiled_sums.FLUSH` of a class. ``rows`` is (N, D), an image a row; ``order`` (N,)
+    their numbers, class by class, of which class k has ``counts[k]``. ``sums`` is (K, P); ``products`` (K, C, P), where
+    entry (k, s, p) is the sum of byte p times byte p + s.
     """
     width, shifts = sums.shape[1], products.shape[1]
     stop = min(start + width + shifts - 1, rows.shape[1])

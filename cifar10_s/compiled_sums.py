@@ -11,6 +11,8 @@ from cifar10_s.parallel import chunks
 
 # A column takes 4 bytes in each of C + 1 sums: with 16,384 columns they stay in a core's second-level cache.
 MAX_TILE = 16_384
+# A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
+FLUSH = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class CompiledSums:
 
     def add(self, pixels: NDArray[np.uint8], labels: Int64Array) -> None:
         """See `Sums.add`; one thread at a time."""
-        from cifar10_s._kernel import FLUSH, accumulate
+        from cifar10_s._kernel import accumulate
 
         rows = np.ascontiguousarray(pixels).reshape(len(pixels), self._size)
         for part in chunks(len(rows), FLUSH):

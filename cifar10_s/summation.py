@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.compiled_sums import CompiledSums
+from cifar10_s.compiled_sums import FLUSH, CompiledSums
 from cifar10_s.device import free_memory, resolve_device
 from cifar10_s.errors import UsageError
 from cifar10_s.images import Images, Rows
@@ -74,13 +74,14 @@ def moments_by_class(
     if images in _KEPT:
         yield _KEPT[images]
         return
-    group = _classes_at_a_time(images, device, memory_limit(memory))
-    if total <= group and total * _class_bytes(images) <= KEPT_BYTES:
+    size = _class_bytes(images)
+    group = _classes_at_a_time(images, size, device, memory_limit(memory))
+    if total <= group and total * size <= KEPT_BYTES:
         yield _KEPT.setdefault(images, _sum_up(images, range(total), device))
         return
     logger.info(
         "the sums of %d classes of %s take %s%s",
-        wanted, "×".join(map(str, images.shape[1:])), show_size(min(wanted, group) * _class_bytes(images)),
+        wanted, "×".join(map(str, images.shape[1:])), show_size(min(wanted, group) * size),
         "" if wanted <= group else f" at a time: {-(-wanted // group)} passes of up to {group} classes",
     )  # fmt: skip
     for start in range(0, wanted, group):
@@ -88,22 +89,26 @@ def moments_by_class(
 
 
 def _class_bytes(images: Images) -> int:
-    """Give what a class's sums take: C + 1 of 32 bits for each value, once a worker, and the totals of 64 bits."""
+    """Give what a class's sums take: C + 1 of 32 bits for each value, once a worker, and the totals of 64 bits.
+
+    Those of a large class are carried over to 64 bits.
+    """
     _, height, width, channels = images.shape
+    bits = 32 + (64 if np.bincount(images.labels, minlength=1).max() > FLUSH else 0)
     pairs = len(channel_pairs(channels))
-    return height * width * (4 * channels * (channels + 1) * cores() + 8 * (channels + pairs) * 2)
+    return height * width * (bits // 8 * channels * (channels + 1) * cores() + 8 * (channels + pairs) * 2)
 
 
-def _classes_at_a_time(images: Images, device: str, memory: int) -> int:
-    """Give how many classes fit into the memory, and on a device, where a class takes C + 1 sums of 64 bits."""
-    if _class_bytes(images) > memory:
+def _classes_at_a_time(images: Images, size: int, device: str, memory: int) -> int:
+    """Give how many classes of a size fit into the memory, and on a device, where one takes C + 1 sums of 64 bits."""
+    if size > memory:
         raise UsageError(
             f"memory: the sums of one class of {'×'.join(map(str, images.shape[1:]))} take "
-            f"{show_size(_class_bytes(images))}: expected at least that, got {show_size(memory)}"
+            f"{show_size(size)}: expected at least that, got {show_size(memory)}"
         )
     _, height, width, channels = images.shape
     on_device = 8 * height * width * channels * (channels + 1)
-    return max(1, min(memory // _class_bytes(images), free_memory(device) // (2 * on_device)))
+    return max(1, min(memory // size, free_memory(device) // (2 * on_device)))
 
 
 def _sum_up(images: Images, classes: range, device: str) -> Moments:

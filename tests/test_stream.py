@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar10_s import images as images_module
+from cifar10_s.compiled_sums import FLUSH
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages, numbers
 from cifar10_s.methods import METHODS, GivenNoise
 from cifar10_s.methods.method import CHUNK, Method
+from cifar10_s.parallel import cores
 from cifar10_s.search import OBJECTIVES, best_colors, random_pixels, score_maps, search
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.stream import Stream
@@ -386,7 +388,7 @@ def plain_moments(images):
 @pytest.mark.parametrize("tile", [5, 16, 10_000])
 def test_sums_carry_over_exactly(monkeypatch, flush, tile):
     """As though 32 bits held so few images, and a core's cache so few columns."""
-    monkeypatch.setattr("cifar10_s._kernel.FLUSH", flush)
+    monkeypatch.setattr("cifar10_s.compiled_sums.FLUSH", flush)
     monkeypatch.setattr("cifar10_s.compiled_sums.MAX_TILE", tile)
     images = make_images(count=200, channels=4, classes=2)
     for either in (images, stream_of(images, [3, 50], 40)[0]):
@@ -403,10 +405,16 @@ def test_images_wider_than_a_tile():
     assert all(np.array_equal(a, b) for a, b in zip((moments.sums, moments.products), plain_moments(images)))
 
 
+def test_large_classes_take_more():
+    sizes = [
+        _class_bytes(LabeledImages(np.zeros((count, 1, 1, 1), np.uint8), np.zeros(count, np.int64), ("x", "y")))
+        for count in (FLUSH, FLUSH + 1)
+    ]
+    assert sizes[1] - sizes[0] == 16 * cores()
+
+
 def test_a_class_of_white_images_as_large_as_32_bits_hold(monkeypatch):
     """The largest sums there are: FLUSH images of the largest products, and one more."""
-    from cifar10_s._kernel import FLUSH
-
     pixels = np.broadcast_to(np.uint8(255), (FLUSH + 1, 1, 1, 3))
     images = LabeledImages(pixels, np.zeros(FLUSH + 1, np.int64), ("x",))
     monkeypatch.setattr("cifar10_s.parallel.cores", lambda: 1)
