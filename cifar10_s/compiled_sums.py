@@ -54,7 +54,8 @@ class CompiledSums:
             counts = np.bincount(labels[part], minlength=len(self._counts))
             for label in np.flatnonzero(self._pending + counts > FLUSH).tolist():
                 self._carry(label)
-            order = np.argsort(labels[part], kind="stable")
+            # Numbers of 8 or 16 bits are sorted in one go.
+            order = np.argsort(labels[part].astype(np.min_scalar_type(len(counts))), kind="stable")
             for tile in self._tiles:
                 accumulate(rows[part], order, counts, tile.start, tile.sums, tile.products)
             self._pending += counts
