@@ -88,11 +88,6 @@ def open_source(
     return distribute(images, mapper)
 
 
-def _form(images: Images) -> str:
-    names = printable(", ".join(images.class_names))
-    return f"{len(images.class_names)} classes ({names:.80}) of {'×'.join(map(str, images.shape[1:]))}"
-
-
 def open_splits(
     source: str | Path = CIFAR10_ON_THE_HUB,
     *,
@@ -115,6 +110,11 @@ def open_splits(
     if any(images.provenance.check is None for images in splits.values()):
         splits = {split: _with_check(images, None) for split, images in splits.items()}
     return {split: distribute(images, mapper) for split, images in splits.items()}
+
+
+def _form(images: Images) -> str:
+    names = printable(", ".join(images.class_names))
+    return f"{len(images.class_names)} classes ({names:.80}) of {'×'.join(map(str, images.shape[1:]))}"
 
 
 def load_splits(source: str | Path = CIFAR10_ON_THE_HUB, *, allow_unverified: bool = False) -> dict[str, LabeledImages]:

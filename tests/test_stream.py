@@ -121,6 +121,12 @@ def test_a_stream_is_the_images(pair):
     assert isinstance(stream.kept(3 * images.pixels.size), LabeledImages) is not stream.is_distributed
 
 
+def assert_rows(found, images, expected):
+    rows, pixels = found
+    assert np.array_equal(rows, expected)
+    assert np.array_equal(pixels, images.pixels[expected])
+
+
 @settings(max_examples=100, deadline=None)
 @given(pairs(), st.sampled_from([1, 4, 1000]))
 def test_map_gives_each_wanted_row_once_in_order(pair, part):
@@ -129,9 +135,7 @@ def test_map_gives_each_wanted_row_once_in_order(pair, part):
         patch.setattr(images_module, "PART_IMAGES", part)
         for mask, expected in [(None, np.arange(len(images))), (wanted, np.flatnonzero(wanted))]:
             for either in (images, stream):
-                rows, pixels = gathered(either.map(lambda *part: part, wanted=mask), images.shape[1:])
-                assert np.array_equal(rows, expected)
-                assert np.array_equal(pixels, images.pixels[expected])
+                assert_rows(gathered(either.map(lambda *part: part, wanted=mask), images.shape[1:]), images, expected)
 
 
 @settings(max_examples=100, deadline=None)
@@ -140,9 +144,7 @@ def test_fold_gives_each_wanted_row_once_in_order(pair, every):
     images, stream, wanted = pair
     expected = np.arange(len(images)) if every else np.flatnonzero(wanted)
     runs = stream.fold(lambda parts: gathered(parts, images.shape[1:]), wanted=None if every else wanted)
-    rows, pixels = gathered(runs, images.shape[1:])
-    assert np.array_equal(rows, expected)
-    assert np.array_equal(pixels, images.pixels[expected])
+    assert_rows(gathered(runs, images.shape[1:]), images, expected)
 
 
 @settings(max_examples=100, deadline=None)
