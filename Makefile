@@ -3,7 +3,7 @@ PYTHON ?= python3
 SOURCE ?= uoft-cs/cifar10
 OUTPUT ?= cifar10-s
 FLAGS ?=
-RECORDS ?= $(wildcard results/benchmark.jsonl)
+RECORDS ?= $(wildcard results/benchmark*.jsonl)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -39,19 +39,24 @@ check: $(READY) ## Lint, format, types, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
-release-check: test-all check ## All before a release of the package; then wheel and sdist, as tested, in dist/
+release-check: test-all check ## All before a release of the package: tests, checks, and the wheel in dist/ at work by itself
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(PYTHON) -m venv dist/alone
+	dist/alone/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	dist/alone/bin/cifar10-s build --source sample -c ops --name digits --output dist/alone/digits
+	dist/alone/bin/cifar10-s verify dist/alone/digits
+	rm -rf dist/alone
 
 build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.gz
 	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(addprefix --records ,$(RECORDS)) $(FLAGS)
 
 verify: $(READY) ## Check every file and image of the built dataset
-	$(BIN)/cifar10-s verify $(OUTPUT)
+	$(BIN)/cifar10-s verify $(OUTPUT) $(FLAGS)
 
 push: $(READY) ## Verify, then upload to the Hub in one commit: make push REPO_ID=me/cifar10-s
 	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
-	$(BIN)/cifar10-s push $(OUTPUT) --repo-id $(REPO_ID)
+	$(BIN)/cifar10-s push $(OUTPUT) --repo-id $(REPO_ID) $(FLAGS)
 
 bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
 	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))

@@ -10,7 +10,6 @@ import jinja2
 import yaml
 
 from cifar10_s.about import KEYWORDS, MAINTAINERS, PAPER, About
-from cifar10_s.measurements import Measurement
 from cifar10_s.recipes import RECIPES
 from cifar10_s.records import RELEASED
 
@@ -22,6 +21,28 @@ SIZE_CATEGORIES = (
     (10_000_000, "1M<n<10M"),
     (100_000_000, "10M<n<100M"),
 )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured by one protocol.
+
+    Attributes
+    ----------
+    protocol
+        Its numbers, by name.
+    networks
+        The networks that were trained.
+    tables
+        In Markdown.
+    figures
+        The title of each, by its path in the release.
+    """
+
+    protocol: Mapping[str, Any]
+    networks: tuple[str, ...]
+    tables: tuple[str, ...]
+    figures: Mapping[str, str]
 
 
 @dataclass(frozen=True)

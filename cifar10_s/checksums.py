@@ -63,8 +63,12 @@ def read_sums(folder: Path) -> dict[str, str]:
     ValueError
         Where a line is not a digest, two blanks and a path, or a path comes twice.
     """
+    # Lines end as `sha256sum` ends them, and not at whatever else Python takes for a line's end.
+    *lines, rest = (folder / SUMS).read_bytes().decode().split("\n")
+    if rest:
+        raise ValueError("the last line does not end")
     sums: dict[str, str] = {}
-    for number, line in enumerate((folder / SUMS).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if match is None or match[2] in sums:
             raise ValueError(f"line {number} is not a digest and a path of its own")

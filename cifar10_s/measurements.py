@@ -1,42 +1,18 @@
 """Measurements: what the benchmark has measured on a release, as its folder and its card show it."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cifar10_s.benchmark import Report
 from cifar10_s.benchmark.measured import Measured
 from cifar10_s.benchmark.plots import png, title
 from cifar10_s.benchmark.report import slug
 from cifar10_s.benchmark.sheet import markdown
+from cifar10_s.card import Measurement
 from cifar10_s.records import RELEASED
 
 # The tables of a card, where anything in them was measured: all of it, then the paper's.
 SHOWN = ("grid", "1", "2", "3", "5", "6")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What was measured by one protocol.
-
-    Attributes
-    ----------
-    protocol
-        Its numbers, by name.
-    networks
-        The networks that were trained.
-    tables
-        In Markdown.
-    figures
-        The title of each, by its path in the release.
-    """
-
-    protocol: Mapping[str, Any]
-    networks: tuple[str, ...]
-    tables: tuple[str, ...]
-    figures: Mapping[str, str]
 
 
 def write_measurements(folder: Path, report: Report) -> list[Measurement]:

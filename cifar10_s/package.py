@@ -19,7 +19,7 @@ from cifar10_s.checksums import MANIFEST, hash_folder, write_sums
 from cifar10_s.compose import Composition
 from cifar10_s.device import resolve_device
 from cifar10_s.images import Images, PixelDigest, Rows
-from cifar10_s.measurements import Measurement, write_measurements
+from cifar10_s.measurements import write_measurements
 from cifar10_s.recipes import DATASET_DATE, DATASET_VERSION, DEFAULTS, Recipe
 from cifar10_s.search import OBJECTIVES, score_maps
 from cifar10_s.shards import StoredSplit
@@ -128,7 +128,7 @@ def _versions() -> dict[str, str]:
 
 def _write_results(
     folder: Path, manifest: Mapping[str, Any], report: Report | None
-) -> tuple[dict[str, Any], list[Measurement]]:
+) -> tuple[dict[str, Any], list[card.Measurement]]:
     """Write what was measured on these images; gives what manifest and card say of it."""
     if report is not None:
         report = of_release(report, manifest)

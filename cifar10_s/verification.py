@@ -89,7 +89,8 @@ def verify(folder: str | Path, *, memory: Memory = None) -> VerifiedRelease:
     verification.run(
         (verification.check_sums,),
         (verification.check_layout,),
-        (verification.check_card, verification.check_figures, verification.check_images, verification.check_croissant),
+        (verification.check_figures, verification.check_images, verification.check_croissant),
+        (verification.check_card,),
     )
     return VerifiedRelease(folder, verification.manifest, verification.files, verification.images)
 
@@ -192,8 +193,10 @@ class _Verification(Findings):
 
     def check_card(self) -> None:
         """Check what the card says to the Hub, to `datasets` and to a reader, and the records beneath it."""
-        check_card(self, self.manifest, self.stored)
         check_records(self, self.manifest)
+        recipes = {name: self.read_json(f"recipes/{name}.json") for name in self.manifest["configurations"]}
+        shortcuts = {name: recipe["shortcut"] for name, recipe in recipes.items() if recipe["shortcut"] is not None}
+        check_card(self, self.manifest, self.stored, shortcuts)
 
     def check_croissant(self) -> None:
         """Check what the release says to machines."""

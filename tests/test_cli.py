@@ -71,10 +71,10 @@ def test_no_name_commands_the_terminal(tmp_path, environment):
 
 
 def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
-    """Though PyYAML says it in several, and Pillow warns of a large picture."""
+    """Though Pillow warns of a large picture."""
     folder = tmp_path / "x"
     cifar10_s.build("sample", folder, name="x", configurations=["ops"], device="cpu")
-    (folder / "README.md").write_text("---\na: [\n---\n")
+    (folder / "croissant.json").write_text("{\n\n")
     figure = bytearray((folder / "figures/ops.png").read_bytes())
     figure[16:24] = struct.pack(">II", 10_000, 10_000)
     figure[29:33] = struct.pack(">I", zlib.crc32(figure[12:29]))
@@ -83,7 +83,7 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
     failed = run("verify", "x", "--json", cwd=tmp_path, environment=environment)
     lines = json.loads(failed.stdout)["failures"]
     assert failed.stderr.splitlines() == [f"cifar10-s: {line}" for line in lines]
-    assert [line.split(":")[0] for line in lines] == ["README.md", "figures/ops.png"]
+    assert [line.split(":")[0] for line in lines] == ["figures/ops.png", "croissant.json"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import zlib
 
@@ -256,7 +257,7 @@ def change_label(table, value):
         lambda table: change_label(table, lambda label: 10),
         lambda table: change_label(table, lambda label: -1),
         lambda table: change_label(table, lambda label: None),
-        lambda table: table.slice(0, 1437),
+        lambda table: table.slice(0, len(table) - 1),
         lambda table: table.slice(0, 0),
         lambda table: pa.concat_tables([table, table.slice(0, 1)]),
         lambda table: table.rename_columns(["image", "label"]),
@@ -387,6 +388,8 @@ def test_the_separability_is_measured_anew(folder, configuration, change):
 def test_a_separability_that_another_machine_may_measure(folder):
     """Two of the 250 scored images more or less."""
     change_json(folder / "manifest.json", lambda m: m["configurations"]["ops"]["separability"].update(accuracy=99.2))
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(re.sub(r"(\| `ops` \(default\) .* \| )100\.0 \|", r"\g<1>99.2 |", card))
     write_sums(folder)
     cifar10_s.verify(folder)
 
@@ -401,7 +404,9 @@ def change_card(folder, change):
     _, metadata, body = (folder / "README.md").read_text().split("---\n", 2)
     data = yaml.safe_load(metadata)
     change(data)
-    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(data)}---\n{body}")
+    (folder / "README.md").write_text(
+        f"---\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)}---\n{body}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -427,26 +432,54 @@ def change_card(folder, change):
 )
 def test_a_changed_card(folder, change):
     change_card(folder, change)
-    assert any(failure.startswith("README.md: ") for failure in failures(folder))
+    (failure,) = failures(folder)
+    assert failure.startswith("README.md: expected ")
+
+
+def test_the_numbers_and_words_of_a_card_cannot_be_changed(folder):
+    """Norms, the pixel of a class, the licence, what it is said to be, a line end."""
+    path = folder / "README.md"
+    card = path.read_bytes()
+    for before, after in (
+        (b"| 1 | ", b"| 2 | "),
+        (b"license: unknown", b"license: mit"),
+        (b"This is not CIFAR-10-S.", b"This is CIFAR-10-S."),
+        (b", 0) \xe2\x86\x92 (", b", 1) \xe2\x86\x92 ("),
+        (b"## Uses\n", b"## Uses\r\n"),
+    ):
+        assert before in card
+        path.write_bytes(card.replace(before, after, 1))
+        (failure,) = failures(folder)
+        assert failure.startswith("README.md: expected ")
+    path.write_bytes(card)
+    change_card(folder, lambda card: None)
+    write_sums(folder)
+    cifar10_s.verify(folder)
 
 
 def test_the_card_shows_the_true_digests(folder):
     path = folder / "README.md"
     digest = json.loads((folder / "manifest.json").read_text())["configurations"]["ops"]["pixels_sha256"]
     path.write_text(path.read_text().replace(digest, "0" * 64))
-    assert f"README.md: expected the pixel digest of ops, {digest}" in failures(folder)
+    row = f"'| `ops` | `{digest}` |'"
+    assert failures(folder) == (f"README.md: expected {row}, got {row.replace(digest, '0' * 64)}",)
 
 
 def test_yaml_that_unfolds_without_end_is_refused_at_once(folder):
     lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]
     (folder / "README.md").write_text("---\n" + "\n".join(lines) + "\n---\n")
-    assert failures(folder)[0].startswith("README.md: is not of the expected form")
+    assert failures(folder)[0].startswith('README.md: expected "pretty_name: ')
 
 
 @pytest.mark.parametrize("text", ["", "# no metadata", "---\n{\n---\n", "---\n!!python/object:os.system x\n---\n"])
 def test_a_card_that_is_none(folder, text):
     (folder / "README.md").write_text(text)
-    assert failures(folder)[0].startswith("README.md: is not of the expected form")
+    assert failures(folder)[0].startswith("README.md: expected ")
+
+
+def test_a_card_that_is_no_text(folder):
+    (folder / "README.md").write_bytes(b"\xff\xfe")
+    assert failures(folder)[0].startswith("README.md: is not of the expected form (UnicodeDecodeError")
 
 
 def large_picture(side):
