@@ -59,8 +59,10 @@ class RayMapper:
     gpus: float = 0
 
     def device(self, name: str) -> str:
-        """Turn ``auto`` into what the cluster has: ``cuda`` or ``cpu``; another name is its machines' affair."""
-        return ("cuda" if self.has_gpus else "cpu") if name == "auto" else name
+        """Turn ``auto`` into what the cluster has; of GPUs, a task sees only the one that is its own."""
+        if name == "auto":
+            return "cuda" if self.has_gpus else "cpu"
+        return "cuda" if name.startswith("cuda:") else name
 
     def __call__(self, function: Callable[[Any], Result], items: Iterable[Any]) -> Iterator[Result]:
         """See `stream.Mapper`.
@@ -129,8 +131,8 @@ def connect(address: str | None = None) -> RayMapper:
     Parameters
     ----------
     address
-        The cluster's, such as ``auto``, ``10.0.0.1:6379`` or ``ray://head:10001``; by default that of
-        ``$RAY_ADDRESS``, or else a cluster of this machine alone, which is started.
+        The cluster's, such as ``auto`` or ``10.0.0.1:6379``; by default that of ``$RAY_ADDRESS``, or else a cluster
+        of this machine alone, which is started.
 
     Raises
     ------
@@ -150,8 +152,8 @@ def connect(address: str | None = None) -> RayMapper:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, TimeoutError, ValueError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"address: no Ray cluster is reached at {address or 'RAY_ADDRESS'} ({_brief(error)}): start one with "
-            "`ray start --head`, or leave --address out to use this machine alone"
+            f"address: no Ray cluster is reached at {address or 'RAY_ADDRESS'}, or it refuses us ({_brief(error)}): "
+            "start one with `ray start --head`, or name none, there or by --address, to use this machine alone"
         ) from None
     # Ray's plans and progress stay off standard error, where ours are shown.
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -79,15 +79,16 @@ def opened(file: str) -> Iterator[pq.ParquetFile]:
     """
     is_remote = "://" in file
     try:
-        # Opened here: the library beneath takes no path that is not UTF-8.
+        # Opened here: the library beneath takes no path that is not UTF-8. Buffered, and not in advance: it would read
+        # the whole of a row group, however large, before its first image.
         if is_remote:
             import fsspec
 
             with fsspec.open(file, "rb") as remote:
-                yield pq.ParquetFile(remote, buffer_size=BUFFER)
+                yield pq.ParquetFile(remote, buffer_size=BUFFER, pre_buffer=False)
         else:
             with open(file, "rb") as local:  # noqa: PTH123 (as a URL is opened)
-                yield pq.ParquetFile(local)
+                yield pq.ParquetFile(local, buffer_size=BUFFER, pre_buffer=False)
     except SourceError:
         raise
     except Exception as error:

@@ -219,6 +219,8 @@ def _by_class(images: Images, device: str, memory: Memory, classes: int | None =
     for moments in moments_by_class(images, device=device, memory=memory, classes=classes):
         for label in range(len(moments.counts)):
             yield _deviations(moments, label)
+        # Or these sums would stay while those of the next classes are made.
+        del moments
 
 
 def _deviations(moments: Moments, label: int) -> Deviations:

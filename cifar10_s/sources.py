@@ -10,7 +10,7 @@ import numpy as np
 
 from cifar10_s import archive
 from cifar10_s.array_folder import CLASSES, is_array_folder, open_array_folder
-from cifar10_s.distributed import distribute, start
+from cifar10_s.distributed import RayMapper, distribute, start
 from cifar10_s.errors import ChecksumError, SourceError, printable
 from cifar10_s.hub import open_dataset, reach_hub, read_dataset
 from cifar10_s.image_folder import open_image_folder
@@ -82,7 +82,7 @@ def open_source(
         See `distributed.start`: with ``ray``, what is done to the images is done on a cluster.
     """
     mapper = start(engine, address)
-    images = _open(str(source), split, allow_unverified)
+    images = _open(_here(source, mapper), split, allow_unverified)
     if images is None:
         raise SourceError(f"{source}: has no split {split!r}; choose another split or source")
     return distribute(images, mapper)
@@ -97,8 +97,9 @@ def open_splits(
 ) -> dict[str, Images]:
     """Open ``train`` and, where the source has one, ``test``; arguments and errors as for `open_source`."""
     mapper = start(engine, address)
+    source = _here(source, mapper)
     splits: dict[str, Images] = {"train": open_source(source, split="train", allow_unverified=allow_unverified)}
-    test = _open(str(source), "test", allow_unverified)
+    test = _open(source, "test", allow_unverified)
     if test is not None:
         if test.class_names != splits["train"].class_names or test.shape[1:] != splits["train"].shape[1:]:
             raise SourceError(
@@ -110,6 +111,12 @@ def open_splits(
     if any(images.provenance.check is None for images in splits.values()):
         splits = {split: _with_check(images, None) for split, images in splits.items()}
     return {split: distribute(images, mapper) for split, images in splits.items()}
+
+
+def _here(source: str | Path, mapper: RayMapper | None) -> str:
+    """Give a path as processes with another current folder read it, where there are such."""
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (see `_reader`)
+    return str(path.resolve()) if mapper is not None and path.exists() else str(source)
 
 
 def _form(images: Images) -> str:

@@ -76,6 +76,15 @@ class _Task:
             yield at, _changed(changes, at, pixels)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Some tasks, one after another, and the labels of their blocks, of which the first is image ``first``."""
+
+    tasks: list[_Task]
+    first: int
+    labels: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Stream(Images):
     """Images in blocks that are read when they are asked for.
@@ -207,7 +216,7 @@ class Stream(Images):
 
     def fold(
         self,
-        function: Callable[[Iterator[tuple[Rows, NDArray[np.uint8]]]], Result],
+        function: Callable[[Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]], Result],
         *,
         wanted: NDArray[np.bool_] | None = None,
         what: str = "",
@@ -217,17 +226,22 @@ class Stream(Images):
         Parameters
         ----------
         function
-            Is given the parts of one run, one after another, each as in `map`.
+            Is given the labels and the pixels of the parts of one run, one part after another.
         wanted, what
             See `map`.
         """
         tasks, workers = list(self._tasks(wanted)), self.mapper.workers if self.mapper else cores()
         bounds = np.linspace(0, len(tasks), min(RUNS * workers, len(tasks)) + 1).astype(int).tolist()
-        runs = (tasks[first:last] for first, last in pairwise(bounds))
+        runs = (self._run(tasks[first:last]) for first, last in pairwise(bounds))
         with progress_bar(what, sum(map(len, tasks)), hidden=not what) as bar:
             for count, result in self._work(partial(_fold, function, self.changes), runs):
                 yield result
                 bar.update(count)
+
+    def _run(self, tasks: list[_Task]) -> _Run:
+        """Give tasks with no more than the labels that they need: each goes to another worker."""
+        first, last = tasks[0].start, tasks[-1].start + len(tasks[-1].block)
+        return _Run(tasks, first, self.labels[first:last])
 
 
 def _changed(changes: tuple[Change, ...], rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -244,6 +258,8 @@ def _map(
 
 
 def _fold(
-    function: Callable[[Iterator[tuple[Rows, Any]]], Result], changes: tuple[Change, ...], tasks: list[_Task]
+    function: Callable[[Iterator[tuple[NDArray[np.int64], Any]]], Result], changes: tuple[Change, ...], run: _Run
 ) -> tuple[int, Result]:
-    return sum(map(len, tasks)), function(piece for task in tasks for piece in task.pieces(changes))
+    pieces = (piece for task in run.tasks for piece in task.pieces(changes))
+    labeled = ((run.labels[numbers(rows) - run.first], pixels) for rows, pixels in pieces)
+    return sum(map(len, run.tasks)), function(labeled)

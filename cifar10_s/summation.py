@@ -69,7 +69,9 @@ def moments_by_class(
     UsageError
         Where the device is unknown or absent, or not even one class fits.
     """
-    device, total = resolve_device(device), len(images.class_names)
+    total = len(images.class_names)
+    # Where a cluster's GPUs are is its own affair; the bits are the same on its CPUs.
+    device = "cpu" if _is_distributed(images) else resolve_device(device)
     wanted = total if classes is None else min(classes, total)
     if images in _KEPT:
         yield _KEPT[images]
@@ -116,12 +118,10 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
     labels = images.labels
     everything = classes == range(len(images.class_names))
     wanted = None if everything else (labels >= classes.start) & (labels < classes.stop)
-    if isinstance(images, Stream) and images.is_distributed:
-        # Where a cluster's GPUs are is its own affair; the bits are the same on its CPUs.
-        make = partial(_make_sums, images.size, len(classes), "cpu")
-        of_run = partial(_sum_pieces, make, labels - classes.start)
-        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"), make().moments())
     make = partial(_make_sums, images.shape[1:], len(classes), device)
+    if isinstance(images, Stream) and images.is_distributed:
+        of_run = partial(_sum_pieces, make, classes.start)
+        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"), make().moments())
     pool = _Pool(make, shared=device != "cpu")
 
     def put(rows: Rows, pixels: NDArray[np.uint8]) -> None:
@@ -134,12 +134,17 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
 
 
 def _sum_pieces(
-    make: Callable[[], Sums], labels: Int64Array, pieces: Iterator[tuple[Rows, NDArray[np.uint8]]]
+    make: Callable[[], Sums], first: int, pieces: Iterator[tuple[Int64Array, NDArray[np.uint8]]]
 ) -> Moments:
+    """Sum up a run of images with their labels, of which ``first`` is the first wanted."""
     sums = make()
-    for rows, pixels in pieces:
-        sums.add(pixels, labels[rows])
+    for labels, pixels in pieces:
+        sums.add(pixels, labels - first)
     return sums.moments()
+
+
+def _is_distributed(images: Images) -> bool:
+    return isinstance(images, Stream) and images.is_distributed
 
 
 class _Pool:

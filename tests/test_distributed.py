@@ -166,6 +166,23 @@ def test_an_error_of_the_images_is_the_same_line(mapper, tmp_path):
         cifar10_s.search(cifar10_s.open_source(folder, engine="ray"))
 
 
+def test_a_path_is_the_same_wherever_a_worker_stands(cluster, mapper, tmp_path, monkeypatch):
+    """The workers' current folder is not that of who asks."""
+    images = make_images(count=30, classes=3)
+    write_pictures(tmp_path / "pictures", images)
+    monkeypatch.chdir(tmp_path)
+    stream = cifar10_s.open_source("pictures", engine="ray", address=cluster.address)
+    found, expected = cifar10_s.search(stream), cifar10_s.search(cifar10_s.open_source("pictures"))
+    assert found.to_dict() == expected.to_dict()
+
+
+def test_of_gpus_a_task_sees_its_own():
+    on_gpus = RayMapper(1, has_gpus=True)
+    devices = {name: on_gpus.device(name) for name in ("auto", "cpu", "cuda", "cuda:3")}
+    assert devices == {"auto": "cuda", "cpu": "cpu", "cuda": "cuda", "cuda:3": "cuda"}
+    assert RayMapper(1).device("auto") == "cpu"
+
+
 def test_what_ray_says_becomes_a_line(mapper, monkeypatch):
     def fails(error, *_, **__):
         raise error

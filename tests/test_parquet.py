@@ -211,3 +211,26 @@ def test_a_mistake_of_ours_is_no_line(tmp_path):
     write_parquet(tmp_path / "train-0.parquet", make_images())
     with pytest.raises(ZeroDivisionError), parquet.opened(str(tmp_path / "train-0.parquet")):
         _ = 1 / 0
+
+
+class Counted(io.FileIO):
+    """A file that knows the most that was read of it at a time."""
+
+    most = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        Counted.most = max(Counted.most, len(data))
+        return data
+
+
+def test_a_large_row_group_is_never_read_at_once(tmp_path, monkeypatch):
+    """Or memory would grow with the number of images in it."""
+    random, count = np.random.default_rng(0), 32
+    images = [{"bytes": random.bytes(1 << 20), "path": None} for _ in range(count)]
+    options = {"row_group_size": count, "write_batch_size": 1, "use_dictionary": False, "compression": None}
+    pq.write_table(pa.table({"img": images}), tmp_path / "x.parquet", **options)
+    monkeypatch.setattr(parquet, "open", lambda path, mode: Counted(path), raising=False)
+    read = [batch[0].as_py() for batch in parquet._batches(str(tmp_path / "x.parquet"), 0, "img", 1)]
+    assert read == [image["bytes"] for image in images]
+    assert 0 < Counted.most <= parquet.BUFFER

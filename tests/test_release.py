@@ -24,7 +24,7 @@ from cifar10_s import release as release_module
 from cifar10_s.checksums import hash_folder, read_sums
 from cifar10_s.errors import BuildError, UsageError, VerificationError
 from cifar10_s.provenance import Provenance
-from cifar10_s.recipes import RECIPES
+from cifar10_s.recipes import DATASET_VERSION, RECIPES
 from cifar10_s.shortcut import Shortcut
 from cifar10_s.sources import load_splits
 
@@ -311,7 +311,7 @@ def test_the_card_has_the_manifests_measures(release):
 def test_the_cards_example_runs(release, monkeypatch):
     card = (release.folder / "README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert f'on the Hub: "<namespace>/{release.folder.name}"' in example
+    assert f'on the Hub "<namespace>/{release.folder.name}", where revision="v{DATASET_VERSION}" pins' in example
     monkeypatch.chdir(release.folder.parent)
     names = {}
     exec(example, names)

@@ -1,4 +1,6 @@
 import math
+import sys
+import weakref
 from dataclasses import replace
 from fractions import Fraction
 
@@ -318,3 +320,22 @@ def as_tuples(shortcut):
         (*position, tuple(color))
         for position, color in zip(shortcut.positions[:, 0].tolist(), shortcut.colors[:, 0].tolist())
     ]
+
+
+def test_the_sums_of_some_classes_are_gone_before_the_next_are_made(monkeypatch):
+    """Or twice the stated memory would be needed."""
+    made = []
+
+    def remembered(moments):
+        made.append(weakref.ref(moments))
+        return moments
+
+    def one_class_at_a_time(images, **options):
+        for _ in range(3):
+            assert all(sums() is None for sums in made)
+            yield remembered(Moments(np.ones(1, int), np.ones((1, 2, 2, 3), int), np.ones((1, 2, 2, 6), int)))
+
+    module = sys.modules[cifar10_s.search.__module__]
+    monkeypatch.setattr(module, "moments_by_class", one_class_at_a_time)
+    list(module._by_class(make_images(), "cpu", None))
+    assert len(made) == 3
