@@ -250,8 +250,14 @@ def test_a_line_that_was_cut_is_reported(tmp_path, caplog):
     assert not caplog.text
     with records.path.open("a") as file:
         file.write('{"id": "ab')
+    said = "records.jsonl: the last line was cut short"
+    reader = Records(records.path)
+    assert [reader.read(), reader.read()] == [[record(0)]] * 2
+    assert caplog.text.count(said) == 1
     records.append(record(1))
-    assert "records.jsonl: the last line was cut short" in caplog.text
+    assert caplog.text.count(said) == 2
+    assert records.read() == [record(0), record(1)]
+    assert caplog.text.count(said) == 2
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "3", '{"id": 1}', json.dumps(record(0, id="0" * 16)), "[" * 100_000])
@@ -363,7 +369,9 @@ def test_a_failed_run_is_recorded_and_the_grid_goes_on(release, tmp_path, monkey
     assert "no numbers" in done[0]["results"]["reason"]
 
 
-@pytest.mark.parametrize("records", ["", "folder", "file/bench.jsonl"])
+@pytest.mark.parametrize(
+    "records", ["", "folder", "file/bench.jsonl", "/proc/bench.jsonl", "/proc/x/bench.jsonl", "/dev/full/x"]
+)
 def test_a_place_for_no_record_is_refused_before_a_run(release, tmp_path, short, monkeypatch, records):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
