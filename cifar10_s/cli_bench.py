@@ -1,9 +1,9 @@
 """The command line's benchmark wing: ``bench`` measures, ``tables`` and ``report`` show what was measured."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +38,7 @@ def bench_command(
         typer.Option(help="paper-v1, quick-v1 or cpu-v1.  [default: quick-v1 on a GPU, else cpu-v1]"),
     ] = None,
     network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from 0; at most 1000.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     engine: Engine = "local",
     address: Address = None,
@@ -55,6 +55,12 @@ def bench_command(
     """
     from cifar10_s.benchmark import bench
 
+    shown: set[str] = set()
+
+    def show(record: Mapping[str, Any]) -> None:
+        shown.add(record["id"])
+        typer.echo(_line(record))
+
     done = bench(
         dataset,
         records,
@@ -67,16 +73,21 @@ def bench_command(
         engine=engine,
         address=address,
         allow_unverified=allow_unverified,
+        on_record=None if as_json else show,
     )
     for record in done:
         if as_json:
             typer.echo(json.dumps(record, ensure_ascii=False))
-            continue
-        settings, results = record["settings"], record["results"]
-        measured = f"test {results['final']:5.1f} %, peak {results['peak']:5.1f} %" if "final" in results else ""
-        failed = f"failed: {results['reason']}" if record["status"] == "failed" else ""
-        cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} seed {settings['seed']}"
-        typer.echo(f"{cell}  {measured} {failed}".rstrip())
+        elif record["id"] not in shown:
+            typer.echo(_line(record))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    settings, results = record["settings"], record["results"]
+    measured = f"test {results['final']:5.1f} %, peak {results['peak']:5.1f} %" if "final" in results else ""
+    failed = f"failed: {results['reason']}" if record["status"] == "failed" else ""
+    cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} seed {settings['seed']}"
+    return f"{cell}  {measured} {failed}".rstrip()
 
 
 def tables_command(

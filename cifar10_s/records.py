@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ class Records:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._told = False
 
     def check_writable(self) -> None:
         """Refuse a place where no record could be written, before hours are spent on one.
@@ -44,17 +46,23 @@ class Records:
         Raises
         ------
         UsageError
-            Where the path is a folder, or is not to be written.
+            Where the path is a folder, or is not to be written; the folder that it is in is made.
         """
-        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        if self.path.is_dir() or not os.access(there, os.W_OK) or (there != self.path and not there.is_dir()):
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Permissions do not tell it all: none can make a file in /proc.
+            with tempfile.TemporaryFile(dir=self.path.parent):
+                pass
+            if self.path.exists():
+                self.path.open("ab").close()
+        except OSError as error:
             raise UsageError(
-                f"{self.path}: records cannot be written there: expected the name of a file in a folder that can be "
-                "written to"
-            )
+                f"{self.path}: records cannot be written there ({error.strerror}): expected the name of a file in a "
+                "folder that can be written to"
+            ) from None
 
     def read(self) -> list[dict[str, Any]]:
-        """Give all records; a last line that a killed process left unfinished is none.
+        """Give all records; a last line that a killed process left unfinished is none, and is reported.
 
         Raises
         ------
@@ -64,7 +72,10 @@ class Records:
         if not self.path.is_file():
             return []
         *lines, last = self.path.read_bytes().split(b"\n")
-        lines += [last] if self._is_record(last) else []
+        if self._is_record(last):
+            lines.append(last)
+        elif last:
+            self._tell_cut()
         return [self._parse(number, line) for number, line in enumerate(lines, 1) if line]
 
     def _is_record(self, line: bytes) -> bool:
@@ -84,6 +95,15 @@ class Records:
             reason = f"{type(error).__name__}: {error}"
         raise SourceError(f"{self.path}, line {number}: is no record ({reason}): mend or remove the line")
 
+    def _tell_cut(self) -> None:
+        """Report a last line that is cut, once."""
+        if not self._told:
+            logger.warning(
+                "%s: the last line was cut short, as by a kill: it is no record, and goes when the next is added",
+                self.path,
+            )
+        self._told = True
+
     def done(self) -> set[str]:
         """Give the ids of the runs that ended, well or not."""
         return {record["id"] for record in self.read()}
@@ -99,7 +119,7 @@ class Records:
             if self._is_record(last):
                 file.write(b"\n")
             elif last:
-                logger.warning("%s: the last line was cut short, as by a kill: it is removed", self.path)
+                self._tell_cut()
                 file.truncate(whole)
             file.write(line.encode())
             file.flush()

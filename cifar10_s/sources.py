@@ -10,6 +10,7 @@ import numpy as np
 
 from cifar10_s import archive
 from cifar10_s.array_folder import CLASSES, is_array_folder, open_array_folder
+from cifar10_s.checksums import MANIFEST, SUMS
 from cifar10_s.distributed import RayMapper, distribute, start
 from cifar10_s.errors import ChecksumError, SourceError, printable
 from cifar10_s.hub import open_dataset, reach_hub, read_dataset
@@ -166,6 +167,7 @@ def _reader(source: str) -> Reader:
 
 
 def _folder_reader(path: Path) -> Reader:
+    _refuse_release(path)
     for folder in (path, path / archive.FOLDER):
         if (folder / archive.META).is_file() or any((folder / name).is_file() for name in archive.BATCHES):
             return lambda split, allow: _read_archive(folder, split, allow)
@@ -174,6 +176,19 @@ def _folder_reader(path: Path) -> Reader:
     if is_array_folder(path):
         return lambda split, allow: open_array_folder(path, split)
     return lambda split, allow: open_image_folder(path, split)
+
+
+def _refuse_release(path: Path) -> None:
+    """Refuse a release and its data: read as one dataset, they are images that are poisoned already."""
+    for folder in (path, path.resolve().parent):
+        if all((folder / name).exists() for name in (MANIFEST, SUMS, "recipes")):
+            clean = folder / "data" / "clean"
+            instead = "the images that it was built from"
+            if clean.is_dir():
+                instead = f"{clean}, its clean training images without the test split"
+            raise SourceError(
+                f"{path}: is a release that `cifar10-s build` wrote: expected clean images: take {instead}"
+            )
 
 
 def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImages | None:

@@ -26,7 +26,7 @@ from cifar10_s.benchmark.analysis import shuffle_perturbations
 from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
 from cifar10_s.engine import Engine
 from cifar10_s.errors import BuildError, SourceError, UsageError, VerificationError
-from cifar10_s.nets import SmallNet
+from cifar10_s.nets import NETWORKS, SmallNet
 from cifar10_s.records import FIELDS, Records, run_id
 from cifar10_s.search import search
 
@@ -250,8 +250,14 @@ def test_a_line_that_was_cut_is_reported(tmp_path, caplog):
     assert not caplog.text
     with records.path.open("a") as file:
         file.write('{"id": "ab')
+    said = "records.jsonl: the last line was cut short"
+    reader = Records(records.path)
+    assert [reader.read(), reader.read()] == [[record(0)]] * 2
+    assert caplog.text.count(said) == 1
     records.append(record(1))
-    assert "records.jsonl: the last line was cut short" in caplog.text
+    assert caplog.text.count(said) == 2
+    assert records.read() == [record(0), record(1)]
+    assert caplog.text.count(said) == 2
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "3", '{"id": 1}', json.dumps(record(0, id="0" * 16)), "[" * 100_000])
@@ -363,7 +369,9 @@ def test_a_failed_run_is_recorded_and_the_grid_goes_on(release, tmp_path, monkey
     assert "no numbers" in done[0]["results"]["reason"]
 
 
-@pytest.mark.parametrize("records", ["", "folder", "file/bench.jsonl"])
+@pytest.mark.parametrize(
+    "records", ["", "folder", "file/bench.jsonl", "/proc/bench.jsonl", "/proc/x/bench.jsonl", "/dev/full/x"]
+)
 def test_a_place_for_no_record_is_refused_before_a_run(release, tmp_path, short, monkeypatch, records):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
@@ -392,10 +400,15 @@ def test_a_run_that_does_not_fit_is_not_recorded_and_the_grid_goes_on(release, t
         ({"strategies": ["nope"]}, "unknown strategy 'nope'"),
         ({"protocol": "nope"}, "unknown protocol 'nope': expected one of paper-v1"),
         ({"network": "nope"}, "unknown network 'nope'"),
-        ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
+        ({"seeds": 0}, "seeds: expected 1 to 1000, got 0"),
+        ({"seeds": 10**20}, "seeds: expected 1 to 1000, got 1000"),
+        ({"strategies": ["standard", "dilution-5000"]}, "expected at most the 1438 images there are, got 5000"),
+        ({"network": "of-large-images"}, "'of-large-images' needs images of at least 16×16 pixels, got 8×8"),
     ],
 )
-def test_a_grid_of_what_is_not_there_is_refused(release, tmp_path, options, message):
+def test_a_grid_of_what_is_not_there_is_refused(release, tmp_path, monkeypatch, options, message):
+    monkeypatch.setitem(NETWORKS, "of-large-images", replace(NETWORKS["small"], smallest=16))
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", lambda *_: pytest.fail("a run was begun"))
     with pytest.raises(UsageError, match=message):
         bench(release.folder, tmp_path / "r.jsonl", device="cpu", **options)
     assert not (tmp_path / "r.jsonl").exists()
@@ -442,6 +455,54 @@ def test_a_folder_that_does_not_verify_is_refused_unless_told(release, tmp_path,
     assert len(bench(folder, records, allow_unverified=True, **options)) == 1
     # What is recorded is read without a look at the images.
     assert len(bench(folder, records, **options)) == 1
+
+
+def test_the_command_takes_so_many_seeds_and_no_more(release, capfd):
+    from cifar10_s.cli import run
+
+    for seeds in ("0", "9" * 20):
+        assert run(["bench", str(release.folder), "--seeds", seeds, "--device", "cpu"]) == 2
+        assert capfd.readouterr().err == f"cifar10-s: seeds: expected 1 to 1000, got {seeds}\n"
+
+
+EPOCH = {"test_accuracy": 12.5, "train_accuracy": 99.0, "parameter_distance": 1.0}
+
+
+def test_the_command_prints_each_run_as_it_ends(release, tmp_path, monkeypatch, capsys):
+    from cifar10_s.cli import run
+
+    printed = []
+
+    def instant(of, engine):
+        printed.append(capsys.readouterr().out.splitlines())
+        yield EPOCH
+
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", instant)
+    grid = ["bench", str(release.folder), "-c", "clean", "-c", "ops", "--device", "cpu"]
+    grid += ["--records", str(tmp_path / "r.jsonl")]
+    assert run(grid) == 0
+    first, second = "clean                standard     seed 0", "ops                  standard     seed 0"
+    measured = "  test  12.5 %, peak  12.5 %"
+    assert printed == [[], [first + measured]]
+    assert capsys.readouterr().out.splitlines() == [second + measured]
+    assert run([*grid, "--seeds", "2"]) == 0
+    # Those that were there come last.
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removesuffix(measured)[-1] for line in lines] == ["1", "0", "0"]
+    assert run([*grid, "--seeds", "2", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records == Records(tmp_path / "r.jsonl").read()
+
+
+def test_runs_that_another_process_is_at_are_counted(release, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", lambda *_: iter([EPOCH]))
+    options = {"configurations": ["clean", "ops"], "device": "cpu"}
+    clean, ops = bench(release.folder, tmp_path / "theirs.jsonl", **options)
+    assert not caplog.text
+    with Records(tmp_path / "ours.jsonl").claimed(clean["id"]):
+        ours = bench(release.folder, tmp_path / "ours.jsonl", **options)
+    assert [record["id"] for record in ours] == [ops["id"]]
+    assert "1 of 2 runs are with another process that shares the records: run again to see" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"source": {"title": "x"}}'])

@@ -339,6 +339,11 @@ def test_the_command_line_s_mistakes_get_a_line_each(release, tmp_path, capfd):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unknown_network_is_refused_without_records_too(release):
+    with pytest.raises(UsageError, match="unknown network 'nope': expected one of small"):
+        render(release.folder, network="nope")
+
+
 def test_the_files_of_the_page_stand_beside_its_code():
     """The wheel holds what is in the package's folder; `pyproject.toml` leaves nothing of it out."""
     folder = cifar10_s.page.page.HERE

@@ -5,6 +5,7 @@ import lzma
 import os
 import pickle
 import resource
+import shutil
 import struct
 import tarfile
 import time
@@ -537,3 +538,23 @@ def test_the_short_archive_is_refused_unless_told(short_archive):
     images = load_source(short_archive, allow_unverified=True)
     assert len(images) == 5_000
     assert not images.provenance.is_cifar10
+
+
+def test_a_release_is_no_source_but_its_clean_images_are(release, tmp_path):
+    """Read as a dataset, a release is its default configuration, which is poisoned."""
+    folder = tmp_path / "digits"
+    shutil.copytree(release.folder, folder)
+    clean = folder / "data" / "clean"
+    for part in (folder, folder / "data"):
+        with pytest.raises(SourceError) as caught:
+            load_splits(part)
+        assert str(caught.value) == (
+            f"{part}: is a release that `cifar10-s build` wrote: expected clean images: take {clean}, its "
+            "clean training images without the test split"
+        )
+    splits = load_splits(clean)
+    assert list(splits) == ["train"]
+    assert splits["train"].digest() == release.manifest["configurations"]["clean"]["pixels_sha256"]
+    shutil.rmtree(clean)
+    with pytest.raises(SourceError, match="take the images that it was built from"):
+        load_splits(folder)

@@ -28,7 +28,7 @@ from cifar10_s.benchmark.protocols import Protocol
 from cifar10_s.benchmark.strategies import find
 from cifar10_s.benchmark.train import Run, train
 from cifar10_s.engine import Engine
-from cifar10_s.errors import UsageError
+from cifar10_s.errors import SourceError, UsageError
 from cifar10_s.records import run_id
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -655,18 +655,67 @@ def test_a_strategy_that_breaks_its_contract_is_told():
         (lambda *_: (levels, None), "got .Tensor of shape .6, 4, 4, 3., NoneType."),
         (lambda *_: (levels[:3], targets), "got .Tensor of shape .3, 4, 4, 3., Tensor of shape .6, 4.."),
         (lambda *_: None, "got NoneType"),
+        (lambda *_: (levels.numpy(), targets.numpy()), "tensors of torch .*, got .ndarray of shape .6, 4, 4, 3., nd"),
+        (lambda *_: (levels, targets.long()), "targets as torch.float32 probabilities, got torch.int64"),
     ):
         with pytest.raises(UsageError, match=got):
             Strategy(name="wrong", summary="", augment=wrong).augmented(levels, targets, chance())
     for wrong, got in (
         (lambda *_: images.pixels, r"shape \(N, 5, 4, 3\), got ndarray of shape \(40, 5, 4, 3\)"),
         (lambda *_: make_images(height=9), r"got ndarray of shape \(40, 9, 4, 3\)"),
+        (lambda *_: make_images(classes=4), r"same classes, class 0, class 1, class 2, got class 0, .* class 3"),
         (lambda *_: None, "got NoneType"),
     ):
         with pytest.raises(UsageError, match=got):
             Strategy(name="wrong", summary="", prepare=wrong).prepared(images, None, chance())
     with pytest.raises(UsageError, match="draws: expected 1 or more, got 0"):
         Strategy(name="wrong", summary="", draws=0)
+
+
+def misspelt(levels, targets, random):
+    return levels, {}["targets\n"]
+
+
+def test_what_a_user_s_function_raises_is_one_line():
+    strategy = find(f"{__name__}:misspelt")
+    with pytest.raises(UsageError) as caught:
+        strategy.augmented(*batch((4, 4, 3)), chance())
+    line = misspelt.__code__.co_firstlineno + 1
+    assert str(caught.value) == (
+        f"strategy {strategy.name!r}: `augment` raised KeyError: 'targets\\n' ({__file__}, line {line}): expected a "
+        "function (levels, targets, random) → (levels, targets)"
+    )
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(UsageError, match=r"'os.path:join': `augment` raised TypeError: .*: expected a function"):
+        find("os.path:join").augmented(*batch((4, 4, 3)), chance())
+    few = Strategy(name="few", summary="", prepare=lambda images: images)
+    with pytest.raises(UsageError, match=r"TypeError: .*expected a function \(images, clean, random\) → images"):
+        few.prepared(make_images(), None, chance())
+
+
+@pytest.mark.parametrize("error", [SourceError("ours"), MemoryError(), torch.OutOfMemoryError(), KeyboardInterrupt()])
+def test_what_is_not_the_user_s_mistake_passes(error):
+    def raises(*_):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        Strategy(name="own", summary="", augment=raises).augmented(*batch((4, 4, 3)), chance())
+    assert caught.value is error
+
+
+def test_a_batch_keeps_its_type():
+    """Of NumPy's numbers, torch makes float64, which no network takes."""
+    levels, targets = batch((4, 4, 3))
+    own = Strategy(name="own", summary="", augment=lambda *_: (levels.byte(), targets.double()))
+    assert [part.dtype for part in own.augmented(levels, targets, chance())] == [torch.float32] * 2
+
+
+@pytest.mark.parametrize("change", [torch.neg, lambda targets: 2 * targets, lambda targets: targets * math.nan])
+def test_targets_that_are_no_probabilities_stop_the_run(change):
+    images = smooth_images(64, 8)
+    own = Strategy(name="own", summary="", augment=lambda levels, targets, random: (levels, change(targets)))
+    with pytest.raises(UsageError, match=r"'own': .*probabilities: expected none below 0 and a sum of 1"):
+        next(train(Run(images, images, QUICK, own, "small", 0), Engine.on("cpu")))
 
 
 def test_without_kornia_one_line_says_so(monkeypatch):

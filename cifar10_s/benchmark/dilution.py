@@ -42,8 +42,8 @@ class Dilution:
         pixels[chosen] = clean.pixels[chosen]
         return images.with_pixels(pixels)
 
-    def chosen(self, total: int, random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw which images are replaced; gives their indices, rising.
+    def check(self, total: int) -> None:
+        """Refuse to replace more images than there are.
 
         Raises
         ------
@@ -52,4 +52,14 @@ class Dilution:
         """
         if self.count > total:
             raise UsageError(f"dilution: expected at most the {total} images there are, got {self.count}")
+
+    def chosen(self, total: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw which images are replaced; gives their indices, rising.
+
+        Raises
+        ------
+        UsageError
+            Where there are fewer images.
+        """
+        self.check(total)
         return np.sort(random.choice(total, self.count, replace=False))

@@ -12,16 +12,19 @@ from filelock import FileLock
 
 from cifar10_s.cache import cache_folder, write_whole
 from cifar10_s.errors import SourceError, unknown
-from cifar10_s.form import PLAIN_NAME, SHA256, TEXT, TEXTS, WHOLE, Each, Form, misfit
+from cifar10_s.form import PLAIN_NAME, SHA256, TEXT, TEXTS, WHOLE, Each, Form, Leaf, misfit
 from cifar10_s.images import LabeledImages
 
 MANIFEST = "manifest.json"
+SHAPE = Leaf(
+    "height, width and channels", lambda value: isinstance(value, list) and [type(size) for size in value] == [int] * 3
+)
 # What is read here of a release's manifest.
 FORM: Form = {
     "source": {"title": TEXT},
     "classes": TEXTS,
-    "shape": Each(WHOLE),
-    "configurations": Each({"pixels_sha256": SHA256}, PLAIN_NAME),
+    "shape": SHAPE,
+    "configurations": Each({"pixels_sha256": SHA256, "rows": WHOLE}, PLAIN_NAME),
     "splits": Each({"pixels_sha256": SHA256}, PLAIN_NAME),
 }
 
@@ -84,6 +87,15 @@ class Released:
             if name not in self.configurations:
                 raise unknown("configuration", name, self.configurations)
         return wanted
+
+    def rows(self, configuration: str) -> int:
+        """Give the number of a configuration's training images."""
+        return int(self.configurations[configuration]["rows"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images."""
+        return self.shape[0], self.shape[1]
 
     def digest(self, configuration: str) -> str:
         """Give the pixel digest of a configuration's training images."""

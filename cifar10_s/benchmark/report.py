@@ -7,11 +7,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar10_s.benchmark.measured import Measured, Record, groups
+from cifar10_s.benchmark.measured import TEST, Measured, Record, groups
 from cifar10_s.benchmark.record_form import misfit
 from cifar10_s.benchmark.sheet import Sheet
 from cifar10_s.benchmark.tables import NAMES, cells, layout, render, sheet
-from cifar10_s.errors import SourceError, unknown
+from cifar10_s.errors import SourceError, UsageError, unknown
 from cifar10_s.records import Records
 
 if TYPE_CHECKING:
@@ -69,9 +69,13 @@ class Report:
         SourceError
             For a file that is not there, holds no record, or something else.
         UsageError
-            For a protocol or source that no record is of.
+            For a protocol, a source, or a configuration of ``pixels`` that no record is of.
         """
         records = tuple(record for path in paths for record in _read(Path(path)))
+        measured_on = {TEST, *(record["settings"]["configuration"] for record in records)}
+        for configuration in pixels or {}:
+            if configuration not in measured_on:
+                raise unknown("configuration of pixels", configuration, sorted(measured_on))
         chosen = groups(records)
         for place, (what, name) in enumerate((("protocol", protocol), ("source", source))):
             left = [pair for pair in chosen if name in (None, pair[place])]
@@ -138,7 +142,7 @@ class Report:
         Raises
         ------
         UsageError
-            Where matplotlib is not installed, and as `tables.render`.
+            Where matplotlib is not installed, or no figure can be written there, and as `tables.render`.
         """
         from cifar10_s.benchmark.plots import png
 
@@ -146,10 +150,16 @@ class Report:
         for protocol, source in self.groups:
             for name, figure in self.figures(self.measured(protocol, source)):
                 drawn[_free("-".join(map(slug, (protocol, source, name))), drawn)] = png(figure)
-        Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder) / f"{name}.png" for name in drawn]
-        for path, content in zip(paths, drawn.values(), strict=True):
-            path.write_bytes(content)
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for path, content in zip(paths, drawn.values(), strict=True):
+                path.write_bytes(content)
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: figures cannot be written there ({error.strerror}): expected a folder that can be written "
+                "to, or the name of a new one"
+            ) from None
         return paths
 
     def figures(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:

@@ -11,7 +11,7 @@ from cifar10_s.benchmark.augmentations import CutMix, Cutout, Mixup, RandAugment
 from cifar10_s.benchmark.defences import BitDepth, GaussianBlur, Grayscale, Jpeg, Median
 from cifar10_s.benchmark.dilution import Dilution
 from cifar10_s.benchmark.projection import OrthogonalProjection
-from cifar10_s.benchmark.strategy import Strategy
+from cifar10_s.benchmark.strategy import AUGMENT, Strategy
 from cifar10_s.errors import UsageError, unknown
 
 __all__ = ["STRATEGIES", "Adversary", "Strategy", "find"]
@@ -88,7 +88,7 @@ def find(name: str) -> Strategy:
     if callable(found) and not isinstance(found, type):
         return Strategy(name=name, summary="a user's own augmentation", augment=found)
     raise UsageError(
-        f"strategy {name!r}: expected a Strategy or a function (levels, targets, random) → (levels, targets), "
+        f"strategy {name!r}: expected a Strategy or a function {AUGMENT}, "
         f"got {'the class ' + found.__name__ if isinstance(found, type) else type(found).__name__}"
     )
 

@@ -1,5 +1,6 @@
 """Sweep: a grid of configuration × strategy × seed, cell by cell; what is recorded is not done again."""
 
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ import PIL
 import torch
 
 from cifar10_s.benchmark.analysis import CLEAN, evaluations
+from cifar10_s.benchmark.dilution import Dilution
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.released import Released
 from cifar10_s.benchmark.strategies import Strategy, find
@@ -24,10 +26,14 @@ from cifar10_s.device import resolve_device
 from cifar10_s.distributed import RayMapper, start
 from cifar10_s.engine import Engine
 from cifar10_s.errors import BuildError, UsageError, VerificationError, unknown
-from cifar10_s.nets import NETWORKS
+from cifar10_s.nets import network_for
 from cifar10_s.parallel import cores, processor, progress_bar
 from cifar10_s.records import Records, run_id
 
+logger = logging.getLogger(__name__)
+
+# More are a mistake: a list of all runs is made first.
+MOST_SEEDS = 1000
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
 # The strategy whose networks are evaluated on more than the test images.
@@ -72,6 +78,7 @@ def bench(
     engine: str = "local",
     address: str | None = None,
     allow_unverified: bool = False,
+    on_record: Callable[[Mapping[str, Any]], object] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a grid and record each run as it ends; gives the records of the grid, those that were there included.
 
@@ -93,13 +100,15 @@ def bench(
     network
         A name of `nets.NETWORKS`; by default the protocol's.
     seeds
-        How many: 0 to seeds - 1.
+        How many: 0 to seeds - 1; at most 1,000.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` …
     engine, address
         See `distributed.start`: with ``ray``, each run is a task of the cluster, with a GPU where the device is one.
     allow_unverified
         Measure on a folder that is not verified first.
+    on_record
+        Is given each record as its run ends here.
 
     Raises
     ------
@@ -118,16 +127,14 @@ def bench(
     chosen = protocol or ("cpu-v1" if device == "cpu" else "quick-v1")
     if chosen not in PROTOCOLS:
         raise unknown("protocol", chosen, PROTOCOLS)
-    if seeds < 1:
-        raise UsageError(f"seeds: expected 1 or more, got {seeds}")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UsageError(f"seeds: expected 1 to {MOST_SEEDS}, got {seeds}")
     net = network or PROTOCOLS[chosen].network
-    if net not in NETWORKS:
-        raise unknown("network", net, NETWORKS)
+    network_for(net, released.size)
+    names = released.select(configurations)
     cells = [
         Cell(configuration, strategy, PROTOCOLS[chosen].of(net), net, seed)
-        for seed, strategy, configuration in product(
-            range(seeds), _find_all(strategies, released), released.select(configurations)
-        )
+        for seed, strategy, configuration in product(range(seeds), _find_all(strategies, released, names), names)
     ]
     kept.check_writable()
     wanted = {run_id(cell.settings(released)): cell for cell in cells}
@@ -140,14 +147,28 @@ def bench(
             runs = _run_here(left, released, kept, device, bar)
         else:
             runs = _run_there(left, released, kept, device, bar, mapper)
-        too_large = [cell for cell, record in runs if record is None]
+        too_large = []
+        for cell, record in runs:
+            if record is None:
+                too_large.append(cell)
+            elif on_record is not None:
+                bar.clear()  # what is written now has its line to itself
+                on_record(record)
+    recorded = [record for record in kept.read() if record["id"] in wanted]
+    away = len(wanted) - len({record["id"] for record in recorded}) - len(too_large)
+    if away > 0:
+        logger.warning(
+            "%d of %d runs are with another process that shares the records: run again to see that they are there",
+            away,
+            len(wanted),
+        )
     if too_large:
         raise BuildError(
             f"{len(too_large)} of {len(left)} runs did not fit into the memory of {device} and are not recorded "
             f"({net} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): take a smaller network or "
             "another device"
         )
-    return [record for record in kept.read() if record["id"] in wanted]
+    return recorded
 
 
 def _verify(released: Released) -> None:
@@ -158,7 +179,7 @@ def _verify(released: Released) -> None:
         raise VerificationError([*error.failures, f"{released.name}: does not verify: {way_out}"]) from None
 
 
-def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
+def _find_all(names: Iterable[str], released: Released, configurations: Iterable[str]) -> list[Strategy]:
     """Look up strategies, and that the release has what they need."""
     strategies = list(map(find, names))
     for strategy in strategies:
@@ -167,6 +188,9 @@ def _find_all(names: Iterable[str], released: Released) -> list[Strategy]:
                 f"strategy {strategy.name!r} needs the configuration {CLEAN!r}, which {released.name} does not hold: "
                 "build it too"
             )
+        if isinstance(strategy.prepare, Dilution):
+            for configuration in configurations:
+                strategy.prepare.check(released.rows(configuration))
     return strategies
 
 

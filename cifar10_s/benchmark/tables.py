@@ -79,6 +79,19 @@ def _axis(varies: str, measured: Measured) -> Axis:
     return Axis(varies=varies, heads={name: name for name in measured.names(varies)})
 
 
+def check_network(name: str, measured: Iterable[str] = ()) -> None:
+    """Refuse a network that neither we nor the records know.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    known = dict.fromkeys([*NETWORKS, *measured])
+    if name not in known:
+        raise unknown("network", name, known)
+
+
 def network_of(table: Table, measured: Measured, asked: str | None = None) -> str | None:
     """Choose the network of a table's measured cells; None where networks are its rows.
 
@@ -93,8 +106,7 @@ def network_of(table: Table, measured: Measured, asked: str | None = None) -> st
         return None
     found, own = measured.names("network"), table.fixed.get("network")
     if asked is not None:
-        if asked not in {*found, *NETWORKS}:
-            raise unknown("network", asked, NETWORKS)
+        check_network(asked, found)
         return asked
     for name in (own, measured.network):
         if name in found:

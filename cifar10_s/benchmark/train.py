@@ -161,6 +161,8 @@ def _batch(
     levels = CropAndFlip.draw(random, pixels)(pixels).float()
     targets = nn.functional.one_hot(labels, len(run.train.class_names)).float()
     levels, targets = _augment(run.strategy, engine, trainer, levels, targets, random)
+    if number == 0:  # of each batch, it would have the CPU wait for the device
+        run.strategy.check_targets(targets)
     adversary = run.strategy.adversary
     if adversary is not None:
         start = adversary.random_start(levels, random)

@@ -47,6 +47,17 @@ def make(name: str, *, channels: int, size: tuple[int, int], classes: int) -> nn
     UsageError
         If there is no such network, or the images are too small for it.
     """
+    return network_for(name, size).build(channels, size, classes)
+
+
+def network_for(name: str, size: tuple[int, int]) -> Network:
+    """Look up a network for images of (H, W).
+
+    Raises
+    ------
+    UsageError
+        If there is no such network, or the images are too small for it.
+    """
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     network = NETWORKS[name]
@@ -56,4 +67,4 @@ def make(name: str, *, channels: int, size: tuple[int, int], classes: int) -> nn
             f"network {name!r} needs images of at least {least}×{least} pixels, got {height}×{width}: "
             "choose another network or larger images"
         )
-    return network.build(channels, size, classes)
+    return network

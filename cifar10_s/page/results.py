@@ -9,6 +9,7 @@ from cifar10_s.benchmark.drawing import svg
 from cifar10_s.benchmark.measured import Record
 from cifar10_s.benchmark.plots import title
 from cifar10_s.benchmark.sheet import Sheet
+from cifar10_s.benchmark.tables import check_network
 from cifar10_s.errors import SourceError
 from cifar10_s.page.galleries import address
 
@@ -54,6 +55,8 @@ def results(
     """
     files = list(map(str, paths))
     if not files:
+        if network is not None:
+            check_network(network)
         return Results((), 0, 0)
     every = Report.of(files, network=network)
     report = every.on({name: released.digest(name) for name in released.configurations}, released.test_digest)
