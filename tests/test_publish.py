@@ -48,19 +48,22 @@ def hub(monkeypatch, tmp_path):
         yield hub
 
 
-def small_release(folder, *, version="0.3.0", is_cifar10=False, pixels="aa", shards=4):
+def small_release(
+    folder, *, version="0.3.0", name="digits-s", is_cifar10=False, pixels="aa", shards=4, also=(), splits=("test",)
+):
     """A folder of few bytes that stands for a verified one: what is pushed is not opened again."""
     (folder / "data/ops").mkdir(parents=True)
     for i in range(shards):
-        name = f"data/ops/train-{i:05d}-of-{shards:05d}.parquet"
-        (folder / name).write_bytes(f"{pixels} {i}".encode() * 40_000)
+        shard = f"data/ops/train-{i:05d}-of-{shards:05d}.parquet"
+        (folder / shard).write_bytes(f"{pixels} {i}".encode() * 40_000)
     (folder / "README.md").write_text("---\nlicense: unknown\n---\n# Digits\n")
     manifest = {
+        "name": name,
         "version": version,
         "title": "One-Pixel Shortcut on digits",
         "source": {"title": "digits", "is_cifar10": is_cifar10},
-        "configurations": {"ops": {"pixels_sha256": pixels}},
-        "splits": {},
+        "configurations": {configuration: {"pixels_sha256": pixels} for configuration in ("ops", *also)},
+        "splits": {split: {"pixels_sha256": "cc"} for split in splits},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     write_sums(folder)
@@ -210,7 +213,7 @@ def test_a_hub_that_asks_for_an_hour_is_not_waited_for(hub, small, waits):
 @pytest.mark.parametrize("kind", ["info", "preupload", "upload", "commit"])
 def test_what_stays_broken_gets_a_line(hub, small, waits, kind):
     hub.fail(kind, 500, times=1000)
-    with pytest.raises(HubError, match=r"HTTP 500 told to fail; run the same command again"):
+    with pytest.raises(HubError, match=r"HTTP 500 told to fail; run the same command again: what has arrived is not"):
         push(hub, small)
     assert REPO not in hub.repos or not hub.files(REPO)
     hub.faults.clear()
@@ -251,6 +254,31 @@ def test_without_a_token(hub, small, monkeypatch):
         push(hub, small)
     with pytest.raises(HubError, match=r"HTTP 403 .*rights to create"):
         push(hub, small, "you/digits", token=TOKEN)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "foo", "huggingface.co", "ftp://x", "https://", "http://:80", "http://x:99999"]
+)
+def test_an_endpoint_that_is_no_address(hub, small, waits, endpoint):
+    for function, what in ((cifar10_s.push, (small, REPO)), (cifar10_s.verify_published, (REPO,))):
+        with pytest.raises(UsageError, match=r"endpoint: expected http:// or https:// and a host, .* got"):
+            function(*what, endpoint=endpoint)
+    assert not waits
+
+
+def test_an_endpoint_of_the_environment_that_is_no_address(small, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "foo")
+    with pytest.raises(UsageError, match="got 'foo'; look at --endpoint and HF_ENDPOINT"):
+        cifar10_s.push(small, REPO)
+
+
+def test_a_malformed_token(hub, small, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    for token in (None, "hf_se\ncret", "hf_s cret"):
+        with pytest.raises(UsageError, match=r"token: is malformed: .*look at HF_TOKEN") as caught:
+            push(hub, small, token=token)
+        assert "cret" not in str(caught.value)
+    assert not hub.requests
 
 
 def test_somebody_else_commits_meanwhile(hub, small, monkeypatch):
@@ -325,6 +353,14 @@ def test_a_stand_in_is_not_called_cifar10(hub, small, tmp_path, name):
     assert push(hub, small, "me/cifar100-s", dry_run=True).status == "dry run"
 
 
+def test_a_stand_in_does_not_call_itself_cifar10(hub, tmp_path):
+    """Its manifest and Croissant would say so on the Hub, whatever the repository is called."""
+    with pytest.raises(UsageError, match=r"cifar10-s: was made from digits, .*; build it with another --name"):
+        push(hub, small_release(tmp_path / "small", name="cifar10-s"))
+    assert_untouched(hub)
+    assert push(hub, small_release(tmp_path / "true", name="cifar10-s", is_cifar10=True)).status == "published"
+
+
 def test_a_tag_is_not_replaced(hub, small, tmp_path):
     push(hub, small)
     other = small_release(tmp_path / "other")
@@ -348,6 +384,32 @@ def test_other_pixels_are_another_major_version(hub, small, tmp_path):
     # The branch has gone on; the tag of the same major version has not.
     with pytest.raises(HubError, match=r"v0\.3\.0, version 0\.3\.0, has other pixels in ops"):
         push(hub, small_release(tmp_path / "late", version="0.3.1", pixels="cc"))
+
+
+def test_a_configuration_that_is_gone_is_another_major_version(hub, small, tmp_path):
+    more = small_release(tmp_path / "more", version="0.4.0", also=["lsp", "ar"])
+    push(hub, small)
+    push(hub, more)
+    fewer = small_release(tmp_path / "fewer", version="0.4.1", also=["lsp"])
+    with pytest.raises(HubError, match=r"main, version 0\.4\.0, has ar, and this has not; .* this is v0\.4\.1"):
+        push(hub, fewer)
+    unsplit = small_release(tmp_path / "unsplit", version="0.4.1", also=["lsp", "ar"], splits=())
+    with pytest.raises(HubError, match="has test, and this has not"):
+        push(hub, unsplit)
+    # The branch is another; the tags are the same.
+    hub.repos[REPO].commit("next", {"README.md": File(b"")}, "new")
+    with pytest.raises(HubError, match=r"v0\.4\.0, version 0\.4\.0, has ar, and this has not"):
+        push(hub, fewer, revision="next")
+    assert_published(hub, more, commits=3)
+    # An older version mended need not have what came later, but main keeps what it has.
+    mended = small_release(tmp_path / "mended", version="0.3.1")
+    with pytest.raises(HubError, match=r"main, version 0\.4\.0, has ar, lsp, and this has not"):
+        push(hub, mended)
+    push(hub, mended, revision="older")
+    assert hub.files(REPO, "v0.3.1") == bytes_of(mended.folder)
+    major = small_release(tmp_path / "major", version="1.0.0")
+    push(hub, major)
+    assert hub.files(REPO) == bytes_of(major.folder)
 
 
 def test_a_newer_version_leaves_nothing_of_the_older(hub, small, tmp_path):
@@ -376,9 +438,45 @@ def test_a_missing_tag_alone_is_set(hub, small):
 def test_a_branch(hub, small, tmp_path):
     push(hub, small)
     newer = small_release(tmp_path / "newer", version="0.3.1", shards=2)
-    push(hub, newer, revision="next")
+    done = push(hub, newer, revision="next")
+    assert done.head == done.commit == hub.repos[REPO].branches["next"]
     assert hub.files(REPO) == bytes_of(small.folder)
     assert hub.files(REPO, "next") == hub.files(REPO, "v0.3.1") == bytes_of(newer.folder)
+
+
+def test_a_branch_is_not_made_or_moved_for_what_is_published(hub, release, capsys):
+    """The tag is there: the branch is no part of what was done, and what is said tells so."""
+    version = f"v{release.manifest['version']}"
+    published = push(hub, release).commit
+    command = ["push", str(release.folder), "--repo-id", REPO, "--endpoint", hub.endpoint, "--revision", "next"]
+    assert cli.run(command) == 0
+    out = capsys.readouterr().out
+    assert f"nothing to do: {version} is there" in out
+    assert "; the branch next is not there, and was not made" in out
+    assert "next" not in hub.repos[REPO].branches
+    head = hub.repos[REPO].commit("next", {"README.md": File(b"theirs")}, "theirs")
+    assert cli.run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["commit"], told["head"]) == ("unchanged", published, head)
+    assert cli.run(command) == 0
+    assert f"; the branch next is at {head}, and was not moved" in capsys.readouterr().out
+    assert hub.repos[REPO].branches["next"] == head
+
+
+@pytest.mark.parametrize(
+    "revision",
+    ["", "v0.3.0", "v10.0.12", "0123456789" * 4, "ABCDEF0123" * 4, "a b..c", "a..b", "a b", "-a", ".a", "a.", "a/.b",
+     "a//b", "/a", "a/", "a.lock", "a.lock/b", "a~1", "a^", "a:b", "a\\b", "a@{1}", "HEAD", "refs/heads/a", "a\n"],
+)  # fmt: skip
+def test_what_is_no_branch_is_no_revision(hub, small, revision):
+    with pytest.raises(UsageError, match="revision: expected a branch's name, such as main or next, got"):
+        push(hub, small, revision=revision)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("revision", ["v1.0", "v1.0.0-rc1", "2026", "feature/a.b_c", "v0.3.0.x", "a" * 39])
+def test_what_can_be_a_branch_is_a_revision(hub, small, revision):
+    assert push(hub, small, revision=revision, dry_run=True).status == "dry run"
 
 
 @pytest.mark.parametrize("files", [{"model.bin": b"1"}, {"manifest.json": b"[]"}, {"manifest.json": b"{"}])
@@ -512,6 +610,12 @@ def test_a_verification_that_is_cut_goes_on(hub, release, waits, kind, what):
     hub.fail(kind, what)
     assert verify(hub, download=kind == "cdn").files == release.files
     assert waits
+
+
+def test_a_verification_sends_nothing_and_does_not_speak_of_it(hub, waits):
+    hub.fail("info", 500, times=1000)
+    with pytest.raises(HubError, match=r"cannot be verified: HTTP 500 told to fail; run the same command again$"):
+        verify(hub)
 
 
 def test_what_is_not_on_the_hub(hub, release):
