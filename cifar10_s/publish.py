@@ -237,8 +237,9 @@ class _Push:
         """Refuse other pixels, or none, under a name and major version that people may have cited."""
         if MANIFEST not in snapshot.files:
             return
+        data = self.repository.read(snapshot, MANIFEST)
         try:
-            theirs = json.loads(self.repository.read(snapshot, MANIFEST))
+            theirs = json.loads(data)
             version, before = str(theirs["version"]), _pixels(theirs)
             major, *_ = numbers = _numbers(version)
         except MALFORMED as error:

@@ -185,14 +185,49 @@ def test_a_conversation_that_is_cut_goes_on(hub, small, waits, kind, what):
         assert len(hub.uploads) == len(set(hub.uploads)) == 4
 
 
+@pytest.fixture
+def next_to(hub, small, tmp_path):
+    """Pushes to another branch, beside an older release on main; gives a function, and then what has come of it."""
+    old = small_release(tmp_path / "old", version="0.2.9")
+    push(hub, old)
+    yield lambda: push(hub, small, revision="next")
+    assert hub.files(REPO) == hub.files(REPO, "v0.2.9") == bytes_of(old.folder)
+    tags, branches = hub.repos[REPO].tags, hub.repos[REPO].branches
+    if "v0.3.0" in tags:
+        assert tags["v0.3.0"] == branches["next"]
+        assert hub.files(REPO, "next") == bytes_of(small.folder)
+    else:
+        assert branches.get("next", branches["main"]) == branches["main"]
+
+
+FOR_ANOTHER_BRANCH = ["refs", "resolve", "branch"]
+
+
 @pytest.mark.parametrize("what", ["cut", "cut half-way", "cut after", 502])
-@pytest.mark.parametrize("kind", ["refs", "resolve"])
-def test_a_comparison_with_what_is_there_that_is_cut_goes_on(hub, small, waits, tmp_path, kind, what):
-    push(hub, small_release(tmp_path / "old", version="0.2.9"))
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_a_push_to_another_branch_that_is_cut_goes_on(hub, next_to, waits, kind, what):
     hub.fail(kind, what)
-    assert push(hub, small).status == "published"
-    assert_published(hub, small, commits=2)
+    assert next_to().status == "published"
+    assert "v0.3.0" in hub.repos[REPO].tags
     assert waits
+
+
+@pytest.mark.parametrize("status", [401, 403, 409])
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_a_push_to_another_branch_that_is_refused_gets_a_line(hub, next_to, waits, kind, status):
+    hub.fail(kind, status, times=1000, message=f"not with {TOKEN}")
+    with pytest.raises(HubError, match=rf"^{REPO}: cannot be published: [^\n]+$") as caught:
+        next_to()
+    assert TOKEN not in str(caught.value)
+    assert not waits
+    assert not {"v0.3.0", "next"} & {*hub.repos[REPO].tags, *hub.repos[REPO].branches}
+
+
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_for_another_branch_too_the_hub_is_left_alone_for_as_long_as_it_asks(hub, next_to, waits, kind):
+    hub.fail(kind, 429, headers={"Retry-After": "37"})
+    assert next_to().status == "published"
+    assert max(waits) in (37, 38)
 
 
 @pytest.mark.parametrize("kind", ["commit", "upload"])
