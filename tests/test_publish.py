@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     huggingface_hub.utils.disable_progress_bars()
-    with Hub() as hub:
+    with Hub(tmp_path / "hub") as hub:
         yield hub
 
 
@@ -374,6 +375,36 @@ cifar10_s.push(VerifiedRelease(folder, manifest, hash_folder(folder), 1), {REPO!
     push(hub, small)
     assert_published(hub, small)
     assert len(hub.uploads) == len(set(hub.uploads)) == 4
+
+
+@pytest.mark.parametrize("what", ["kill", "kill half-way", "kill after"])
+@pytest.mark.parametrize("kind", ["create", "upload", "commit", "tag"])
+@pytest.mark.usefixtures("hub")  # for the token
+def test_a_hub_that_is_killed_and_started_again(small, tmp_path, monkeypatch, kind, what):
+    """It has what it had answered, and the push goes on."""
+    folder, servers, lock = tmp_path / "killed", [], threading.Lock()
+
+    def start(port, *fault):
+        command = [sys.executable, "-c", "import hub_server; hub_server.serve()", folder, str(port), *fault]
+        servers.append(subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True))
+        return int(servers[-1].stdout.readline())
+
+    def start_again(seconds):
+        with lock:
+            if len(servers) == 1 and servers[0].wait() == -signal.SIGKILL:
+                start(port)
+
+    port = start(0, kind, what)
+    monkeypatch.setattr(time, "sleep", start_again)
+    try:
+        assert cifar10_s.push(small, REPO, endpoint=f"http://127.0.0.1:{port}").status == "published"
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
+    assert len(servers) == 2
+    with Hub(folder) as hub:
+        assert_published(hub, small)
 
 
 # What is refused -----------------------------------------------------------------------------------------------
