@@ -215,11 +215,13 @@ class _Push:
         self._check_private(base)
         if MANIFEST not in base.files and (others := sorted(base.files.keys() - OF_THE_HUB)):
             raise HubError(f"{repo_id}: holds something else ({', '.join(others[:3])} …); choose another repo-id")
-        if tagged is not None and (difference := self.compare(tagged)):
-            raise HubError(
-                f"{repo_id}: has {self.tag} with other files ({difference.summary()}); a published version never "
-                "changes: build with a newer one, or choose another repo-id"
-            )
+        if tagged is not None:
+            if difference := self.compare(tagged):
+                raise HubError(
+                    f"{repo_id}: has {self.tag} with other files ({difference.summary()}); a published version never "
+                    "changes: build with a newer one, or choose another repo-id"
+                )
+            return
         self._check_pixels(base, branch)
         major = self.tag.partition(".")[0]
         for tag in self.repository.tags():

@@ -456,6 +456,8 @@ def test_a_configuration_that_is_gone_is_another_major_version(hub, small, tmp_p
     more = small_release(tmp_path / "more", version="0.4.0", also=["lsp", "ar"])
     push(hub, small)
     push(hub, more)
+    # The older is published: there is nothing to do, and nothing to refuse.
+    assert push(hub, small).status == "unchanged"
     fewer = small_release(tmp_path / "fewer", version="0.4.1", also=["lsp"])
     with pytest.raises(HubError, match=r"main, version 0\.4\.0, has ar, and this has not; .* this is v0\.4\.1"):
         push(hub, fewer)
