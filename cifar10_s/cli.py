@@ -220,7 +220,7 @@ def verify_command(
         if _is_on_the_hub(dataset):
             _report_published(verify_published(dataset, download=download, endpoint=endpoint, memory=memory), as_json)
             return
-        if download or endpoint:
+        if download or endpoint is not None:
             raise UsageError(f"{dataset}: --download and --endpoint are for a dataset on the Hub, and this is a path")
         release = verify(dataset, memory=memory)
     except VerificationError as error:

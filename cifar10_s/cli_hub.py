@@ -62,7 +62,12 @@ def _list(done: "Publication") -> None:
 def _summary(done: "Publication") -> str:
     difference, where = done.difference, f"{done.url} ({done.revision})"
     if done.status == "unchanged":
-        return f"{where}: nothing to do: {done.tag} is there with these very files, commit {done.commit}"
+        told = f"{where}: nothing to do: {done.tag} is there with these very files, commit {done.commit}"
+        if done.head is None:
+            return f"{told}; the branch {done.revision} is not there, and was not made"
+        if done.head != done.commit:
+            return f"{told}; the branch {done.revision} is at {done.head}, and was not moved"
+        return told
     files = f"{len(done.sizes)} files, {sum(done.sizes.values()):,} bytes: {difference.summary()}"
     if done.status == "dry run":
         sent = sum(done.sizes[name] for name in difference.new + difference.changed)

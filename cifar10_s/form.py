@@ -35,6 +35,11 @@ Form = dict[str, Any] | Each | Leaf
 
 # What the Hub takes as the name of a dataset, without its namespace; in ASCII.
 DATASET_NAME = r"[A-Za-z0-9][\w.-]{0,95}"
+# What can be a branch there: plain parts, and nothing that git or the Hub takes for something else.
+BRANCH_NAME = (
+    r"(?!refs/|HEAD\Z|v\d+\.\d+\.\d+\Z|[0-9a-fA-F]{40}\Z|.*\.\.|.*\.lock(?:/|\Z))"
+    r"\w[\w.-]*(?:/\w[\w.-]*)*(?<!\.)"
+)
 # In Python, true is a number; in JSON it is none.
 TEXT = Leaf("text", lambda value: isinstance(value, str))
 WHOLE = Leaf("a whole number", lambda value: type(value) is int)

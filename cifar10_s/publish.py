@@ -14,11 +14,12 @@ from cifar10_s.checksums import MANIFEST, SUMS, git_blob_id, hash_bytes, hash_fi
 from cifar10_s.declarations import CARD
 from cifar10_s.errors import HubError, UsageError, VerificationError
 from cifar10_s.findings import MALFORMED
-from cifar10_s.repository import ATTRIBUTES, MAIN, MAX_SMALL_BYTES, Repository, Snapshot
+from cifar10_s.repository import AGAIN, ATTRIBUTES, MAIN, MAX_SMALL_BYTES, Repository, Snapshot, is_branch
 from cifar10_s.verification import VerifiedRelease, verify
 
 # What a repository may hold that is no release: what the Hub itself puts into a new one.
 OF_THE_HUB = {ATTRIBUTES, CARD}
+SENT_ONCE = f"{AGAIN}: what has arrived is not sent again"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ class Publication:
         ``v<version>``.
     commit
         What the tag is on, 40 hexadecimal digits; None in a dry run of what is not there yet.
+    head
+        What the branch is on; another commit, or None for no branch, where the tag was there and the branch is not
+        at it: what is published is not published again.
     status
         ``published``; ``unchanged`` where the Hub held all of it, tag included; or ``dry run``.
     difference
-        To what the branch held before.
+        To what the tag holds, or else to what the branch held before.
     sizes
         The bytes of every file of the release, by path.
     """
@@ -70,6 +74,7 @@ class Publication:
     url: str
     tag: str
     commit: str | None
+    head: str | None
     status: str
     difference: Difference
     sizes: Mapping[str, int]
@@ -97,7 +102,7 @@ def push(
     repo_id
         ``<namespace>/<name>`` of the dataset; it is made where it is not there.
     revision
-        The branch; made from ``main`` where it is not there.
+        The branch; made from ``main`` where it is not there. It stays as it is where the tag is there.
     private
         Make the dataset private; one that is there must be.
     endpoint, token
@@ -108,7 +113,8 @@ def push(
     Raises
     ------
     UsageError
-        For a name of another form, or that of CIFAR-10 for what was not made from it.
+        For a name of another form, a revision that can be no branch, or the name of CIFAR-10 for what was not made
+        from it.
     VerificationError
         Where the folder does not verify, has changed since it did, or the Hub's hashes are others.
     HubError
@@ -116,22 +122,28 @@ def push(
         files, or this major version with other pixels.
     """
     repository = Repository(repo_id, endpoint=endpoint, token=token)
+    if not is_branch(revision):
+        raise UsageError(
+            f"revision: expected a branch's name, such as main or next, got {revision!r}; the version's tag is set by "
+            "the push itself"
+        )
     if not isinstance(release, VerifiedRelease):
         release = verify(release)
     _check_name(repo_id, release.manifest)
-    with repository.conversing("cannot be published"):
+    with repository.conversing("cannot be published", SENT_ONCE):
         push_once = _Push(repository, release, revision=revision, private=private, dry_run=dry_run)
         return repository.patiently(push_once)
 
 
 def _check_name(repo_id: str, manifest: Mapping[str, Any]) -> None:
-    """Refuse to call CIFAR-10 what is not."""
-    name = repo_id.partition("/")[2]
-    if re.search(r"cifar[-_.]*10(?!\d)", name, re.IGNORECASE) and not manifest["source"]["is_cifar10"]:
-        raise UsageError(
-            f"{repo_id}: was made from {manifest['source']['title']}, not from verified CIFAR-10, and must not be "
-            "called so; choose another repo-id"
-        )
+    """Refuse to call CIFAR-10 what is not: on the Hub, or in what the release says of itself."""
+    named = (manifest["name"], "build it with another --name"), (repo_id.partition("/")[2], "choose another repo-id")
+    for name, advice in named:
+        if re.search(r"cifar[-_.]*10(?!\d)", name, re.IGNORECASE) and not manifest["source"]["is_cifar10"]:
+            raise UsageError(
+                f"{name}: was made from {manifest['source']['title']}, not from verified CIFAR-10, and must not be "
+                f"published by that name; {advice}"
+            )
 
 
 class _Push:
@@ -152,13 +164,13 @@ class _Push:
     def __call__(self) -> Publication:
         head, tagged = self.repository.find(self.revision), self.repository.find(self.tag)
         base = head or self.repository.find(MAIN)
-        self._check(base, tagged)
+        self._check(base, MAIN if head is None else self.revision, tagged)
         # What was found first is reported, however often the push is begun anew.
         if self.found is None:
             self.found = self.compare(tagged or base)
         report = partial(
             Publication, self.where["repo_id"], self.revision, self.repository.url, self.tag,
-            difference=self.found, sizes=self.sizes,
+            head=None if head is None else head.commit, difference=self.found, sizes=self.sizes,
         )  # fmt: skip
         if tagged is not None:
             return report(commit=tagged.commit, status="published" if self.wrote else "unchanged")
@@ -167,7 +179,7 @@ class _Push:
         self.wrote = True
         commit = self._commit(head or self._make(base))
         self.api.create_tag(**self.where, tag=self.tag, revision=commit)
-        return report(commit=commit, status="published")
+        return report(commit=commit, head=commit, status="published")
 
     def compare(self, snapshot: Snapshot | None) -> Difference:
         """Compare the release with a commit: bytes by the Hub's hashes, none of them sent."""
@@ -195,20 +207,22 @@ class _Push:
             raise _changed(name)
         return data
 
-    def _check(self, base: Snapshot | None, tagged: Snapshot | None) -> None:
-        """Refuse what would take from others what they have."""
+    def _check(self, base: Snapshot | None, branch: str, tagged: Snapshot | None) -> None:
+        """Refuse what would take from others what they have; ``base`` is what ``branch`` holds."""
         if base is None:
             return
         repo_id = self.repository.repo_id
         self._check_private(base)
         if MANIFEST not in base.files and (others := sorted(base.files.keys() - OF_THE_HUB)):
             raise HubError(f"{repo_id}: holds something else ({', '.join(others[:3])} …); choose another repo-id")
-        if tagged is not None and (difference := self.compare(tagged)):
-            raise HubError(
-                f"{repo_id}: has {self.tag} with other files ({difference.summary()}); a published version never "
-                "changes: build with a newer one, or choose another repo-id"
-            )
-        self._check_pixels(base, self.revision)
+        if tagged is not None:
+            if difference := self.compare(tagged):
+                raise HubError(
+                    f"{repo_id}: has {self.tag} with other files ({difference.summary()}); a published version never "
+                    "changes: build with a newer one, or choose another repo-id"
+                )
+            return
+        self._check_pixels(base, branch)
         major = self.tag.partition(".")[0]
         for tag in self.repository.tags():
             if re.fullmatch(rf"{major}\.\d+\.\d+", tag, re.ASCII) and tag != self.tag:
@@ -222,25 +236,35 @@ class _Push:
             )
 
     def _check_pixels(self, snapshot: Snapshot, revision: str) -> None:
-        """Refuse other pixels under a name and major version that people may have cited."""
+        """Refuse other pixels, or none, under a name and major version that people may have cited."""
         if MANIFEST not in snapshot.files:
             return
+        data = self.repository.read(snapshot, MANIFEST)
         try:
-            theirs = json.loads(self.repository.read(snapshot, MANIFEST))
+            theirs = json.loads(data)
             version, before = str(theirs["version"]), _pixels(theirs)
+            major, *_ = numbers = _numbers(version)
         except MALFORMED as error:
             raise HubError(
                 f"{self.repository.repo_id}: {MANIFEST} of {revision} is no release's ({type(error).__name__}); choose "
                 "another repo-id"
             ) from None
-        if f"v{version}".partition(".")[0] != self.tag.partition(".")[0]:
+        ours, now = _numbers(self.manifest["version"]), _pixels(self.manifest)
+        if major != ours[0]:
             return
-        now = _pixels(self.manifest)
         others = sorted(name for name in now.keys() & before.keys() if now[name] != before[name])
         if others:
             raise HubError(
                 f"{self.repository.repo_id}: {revision}, version {version}, has other pixels in {', '.join(others)}; "
                 f"other pixels are a new major version, and this is {self.tag}; choose another repo-id"
+            )
+        # A version between older ones need not have what came later; but what a branch has, it keeps.
+        gone = sorted(before.keys() - now.keys()) if numbers <= ours or revision == self.revision else []
+        if gone:
+            raise HubError(
+                f"{self.repository.repo_id}: {revision}, version {version}, has {', '.join(gone)}, and this has not; "
+                f"without them it is a new major version, and this is {self.tag}: build them too, or choose another "
+                "repo-id"
             )
 
     def _make(self, base: Snapshot | None) -> Snapshot:
@@ -260,7 +284,7 @@ class _Push:
             return head.commit
         additions = [self._addition(name) for name in (*difference.new, *difference.changed)]
         # The library itself is patient with uploads: what ends one ends the push.
-        with self.repository.conversing("cannot be uploaded"):
+        with self.repository.conversing("cannot be uploaded", SENT_ONCE):
             self.api.preupload_lfs_files(additions=additions, revision=self.revision, **self.where)
         for addition in additions:
             if addition.upload_info.sha256.hex() != self.hashes[addition.path_in_repo]:
@@ -314,6 +338,11 @@ def _changed(name: str) -> VerificationError:
 
 def _hash_of(file: RepoFile) -> str:
     return str(file.blob_id if file.lfs is None else file.lfs.sha256)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Give a version as what compares."""
+    return tuple(map(int, version.split(".")))
 
 
 def _pixels(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, RepoFile, get_token, hf_hub_url
 from huggingface_hub.errors import (
@@ -21,7 +22,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_ba
 
 from cifar10_s.checksums import git_blob_id, hash_bytes
 from cifar10_s.errors import Cifar10SError, HubError, UsageError, VerificationError, printable
-from cifar10_s.form import DATASET_NAME
+from cifar10_s.form import BRANCH_NAME, DATASET_NAME
 
 MAIN = "main"
 # The Hub writes it, and needs it; it is no part of a release.
@@ -32,7 +33,7 @@ MAX_SMALL_BYTES = 10 << 20
 WAITS = (1, 2, 4, 8)
 MAX_WAIT = 300
 
-AGAIN = "run the same command again: what has arrived is not sent again"
+AGAIN = "run the same command again"
 ADVICE = {
     401: "log in with `hf auth login`, or set HF_TOKEN; check the name",
     403: "take a token that may do this, or another name",
@@ -86,7 +87,7 @@ class Repository:
     Raises
     ------
     UsageError
-        For a name of another form.
+        For a name, an endpoint or a token of another form.
     """
 
     def __init__(self, repo_id: str, *, endpoint: str | None = None, token: str | None = None) -> None:
@@ -94,12 +95,27 @@ class Repository:
             raise UsageError(f"repo-id: expected <namespace>/<name>, such as me/cifar10-s, got {repo_id!r}")
         self.repo_id = repo_id
         self.api = HfApi(endpoint=endpoint, token=token, library_name="cifar10-s")
+        if not is_endpoint(self.api.endpoint):
+            raise UsageError(
+                "endpoint: expected http:// or https:// and a host, such as https://huggingface.co, got "
+                f"{self.api.endpoint!r}; look at --endpoint and HF_ENDPOINT"
+            )
+        # What cannot be sent must not be shown either, as libraries do where they fail on it.
+        if not re.fullmatch("[!-~]*", self._secret):
+            raise UsageError(
+                "token: is malformed: expected letters and digits of ASCII, such as hf_abc; look at HF_TOKEN, or log "
+                "in with `hf auth login`"
+            )
         self.where: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
 
     @property
     def url(self) -> str:
         """Where people see it."""
         return f"{self.api.endpoint}/datasets/{self.repo_id}"
+
+    @property
+    def _secret(self) -> str:
+        return str(self.api.token or get_token() or "")
 
     def look(self, revision: str) -> Snapshot:
         """Tell what a branch, tag or commit holds; errors are the library's."""
@@ -159,8 +175,8 @@ class Repository:
         return function()
 
     @contextmanager
-    def conversing(self, doing: str) -> Iterator[None]:
-        """Make one line of whatever the Hub, or the way to it, leads to.
+    def conversing(self, doing: str, again: str = AGAIN) -> Iterator[None]:
+        """Make one line of whatever the Hub, or the way to it, leads to; ``again`` is the advice where no other fits.
 
         Raises
         ------
@@ -174,23 +190,37 @@ class Repository:
         except OfflineModeIsEnabled:
             raise HubError(f"{self.repo_id}: {doing}: HF_HUB_OFFLINE is set; unset it") from None
         except OF_A_CONVERSATION as error:
-            advice = ADVICE.get(_status(error) or 0, AGAIN)
+            advice = ADVICE.get(_status(error) or 0, again)
             raise HubError(f"{self.repo_id}: {doing}: {self._say(error)}; {advice}") from None
 
     def _say(self, error: BaseException) -> str:
         """Say what went wrong at the root of an error, in short and printable, without the token."""
         *_, root = _chain(error)
-        status, secret = _status(error), self.api.token or get_token()
+        status = _status(error)
         told = (getattr(e, "server_message", None) for e in _chain(error))
         message = next(filter(None, told), "" if status else f"{type(root).__name__}: {root}")
         text = " ".join(filter(None, (f"HTTP {status}" if status else "", message)))
-        text = text.replace(str(secret), "…") if secret else text
+        text = text.replace(self._secret, "…") if self._secret else text
         return printable(text)[:300]
 
 
 def is_repo_id(text: str) -> bool:
     """Tell whether a text has the form of a dataset's name on the Hub, with its namespace."""
     return re.fullmatch(f"{DATASET_NAME}/{DATASET_NAME}", text, re.ASCII) is not None
+
+
+def is_branch(text: str) -> bool:
+    """Tell whether a text can be a branch's name on the Hub: no tag's of a version, and no commit's."""
+    return re.fullmatch(BRANCH_NAME, text, re.ASCII) is not None
+
+
+def is_endpoint(text: str) -> bool:
+    """Tell whether a text is the address of a server: http or https, a host, and no port that there cannot be."""
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(r"https?://[!-~]+", text)) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def is_plain_path(name: str) -> bool:

@@ -1,17 +1,23 @@
-"""A small Hub on loopback: as much of its API as a push, a download and `load_dataset` take; state in memory.
+"""A small Hub on loopback: as much of its API as a push, a download and `load_dataset` take; state on disk.
 
-It checks what it is sent as the Hub does (token, parent commit, SHA-256 of LFS files) and can be told to fail.
+It checks what it is sent as the Hub does (token, parent commit, SHA-256 of LFS files) and can be told to fail. Killed,
+it goes on from its folder: what it has answered is there.
 """
 
 import base64
 import hashlib
 import json
+import os
+import pickle
 import re
+import signal
+import sys
 import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_a_secret_that_nobody_prints"
@@ -63,7 +69,10 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests of a kind: a status, cut, cut half-way, cut after (it is done), stall."""
+    """What goes wrong with the next requests of a kind: a status, cut, cut half-way, cut after (it is done), stall.
+
+    The same with ``kill`` for ``cut``: the server itself dies by SIGKILL.
+    """
 
     kind: str
     what: object
@@ -80,11 +89,13 @@ class Refusal(Exception):  # noqa: N818
 class Hub:
     """The server; a context manager. ``requests`` lists kinds in order, ``uploads`` the SHA-256 of what arrived."""
 
-    def __init__(self):
-        self.repos, self.objects, self.faults, self.lies = {}, {}, [], {}
+    def __init__(self, folder, port=0):
+        self.state = Path(folder, "state")
+        self.repos, self.objects = pickle.loads(self.state.read_bytes()) if self.state.is_file() else ({}, {})
+        self.faults, self.lies = [], {}
         self.requests, self.uploads = [], []
         self.lock, self.stalled = threading.RLock(), threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.endpoint, self.storage = (
             f"http://{host}:{self.server.server_port}" for host in ("127.0.0.1", "localhost")
@@ -97,6 +108,13 @@ class Hub:
     def __exit__(self, *_):
         self.server.shutdown()
         self.server.server_close()
+
+    def save(self):
+        """Whole or not at all: a kill leaves the state before."""
+        self.state.parent.mkdir(exist_ok=True)
+        partial = self.state.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps((self.repos, self.objects)))
+        partial.replace(self.state)
 
     def fail(self, kind, what, **options):
         self.faults.append(Fault(kind, what, **options))
@@ -154,10 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.what == "stall":
             self.hub.stalled.set()
             self.rfile.read()
-            return self.hang_up()
-        if fault and fault.what in ("cut", "cut half-way"):
-            self.rfile.read(int(self.headers.get("content-length", 0)) // 2 if fault.what == "cut half-way" else 0)
-            return self.hang_up()
+            return self.hang_up(fault)
+        if fault and fault.what in ("cut", "cut half-way", "kill", "kill half-way"):
+            self.rfile.read(int(self.headers.get("content-length", 0)) // 2 if "half-way" in fault.what else 0)
+            return self.hang_up(fault)
         self.read()
         if fault and isinstance(fault.what, int):
             return self.send(fault.what, {"error": fault.message}, fault.headers)
@@ -165,15 +183,19 @@ class _Handler(BaseHTTPRequestHandler):
             with self.hub.lock:
                 self.allow(write)
                 status, data, headers = function(self, **{k: unquote(v) for k, v in match.groupdict().items() if v})
+                if method != "GET":
+                    self.hub.save()
         except Refusal as refusal:
             headers = {"X-Error-Message": refusal.message, **refusal.headers}
             headers |= {"X-Error-Code": refusal.code} if refusal.code else {}
             status, data = refusal.status, {"error": refusal.message}
         if fault:
-            return self.hang_up()
+            return self.hang_up(fault)
         return self.send(status, data, headers)
 
-    def hang_up(self):
+    def hang_up(self, fault):
+        if fault.what.startswith("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(2)
@@ -400,3 +422,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 ROUTES = [function for function in vars(_Handler).values() if hasattr(function, "route")]
+
+
+def serve():
+    """``FOLDER PORT [KIND WHAT]``: serve in a process of its own, which may be told to fail; print the port."""
+    folder, port, *fault = sys.argv[1:]
+    with Hub(folder, int(port)) as hub:
+        if fault:
+            hub.fail(*fault)
+        print(hub.server.server_port, flush=True)
+        threading.Event().wait()

@@ -1,8 +1,11 @@
 """Imports point one way, and the numeric half runs on a bare machine."""
 
 import ast
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -138,6 +141,20 @@ def test_the_command_line_uses_the_public_names():
     assert set(imported(PACKAGE / "cli.py")) <= {"errors", "cli_bench", "cli_hub", *cifar10_s.__all__}
     assert set(imported(PACKAGE / "cli_bench.py")) == {"errors", "benchmark", "page"}
     assert set(imported(PACKAGE / "cli_hub.py")) == {"cli_bench", "publish"}
+
+
+def test_what_is_imported_is_declared():
+    """Another package may bring it today, and not tomorrow."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    given = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.match(r"[\w.-]+", line)[0].lower() for line in given}
+    of = importlib.metadata.packages_distributions()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            for name in {name.partition(".")[0] for name in names} - {"cifar10_s", *sys.stdlib_module_names}:
+                assert {found.lower() for found in of[name]} & declared, f"{path.name} imports {name}"
 
 
 def test_every_public_name_is_there():

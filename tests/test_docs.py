@@ -99,6 +99,7 @@ def made(tmp_path_factory):
     cifar10_s.build(
         "sample",
         folder / "cifar10-s",
+        name="digits-s",  # digits must not be published as CIFAR-10
         configurations=["ops", "em-ops"],
         noise={"em": folder / "noise.pt"},
         device="cpu",

@@ -4,10 +4,13 @@
 """
 
 import random
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from fuzz import __main__ as program
 from fuzz.harnesses import HARNESSES
 from fuzz.loop import Checked, HarmError, inputs
 
@@ -90,3 +93,12 @@ def test_harm_is_seen(tmp_path, harm, found):
         for path in (Path("/tmp/cifar10-s-was-here"),):
             path.is_dir() and path.rmdir()
             path.is_file() and path.unlink()
+
+
+@pytest.mark.parametrize(("atheris", "said"), [(None, "by chance: atheris is not installed"), (True, "by coverage")])
+def test_the_fuzzer_says_what_leads_it(monkeypatch, capsys, atheris, said):
+    monkeypatch.setattr(sys, "argv", ["fuzz", "records"])
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(program, "atheris", atheris)
+    program.main()
+    assert said in capsys.readouterr().out

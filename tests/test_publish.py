@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -44,23 +45,26 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
     huggingface_hub.utils.disable_progress_bars()
-    with Hub() as hub:
+    with Hub(tmp_path / "hub") as hub:
         yield hub
 
 
-def small_release(folder, *, version="0.3.0", is_cifar10=False, pixels="aa", shards=4):
+def small_release(
+    folder, *, version="0.3.0", name="digits-s", is_cifar10=False, pixels="aa", shards=4, also=(), splits=("test",)
+):
     """A folder of few bytes that stands for a verified one: what is pushed is not opened again."""
     (folder / "data/ops").mkdir(parents=True)
     for i in range(shards):
-        name = f"data/ops/train-{i:05d}-of-{shards:05d}.parquet"
-        (folder / name).write_bytes(f"{pixels} {i}".encode() * 40_000)
+        shard = f"data/ops/train-{i:05d}-of-{shards:05d}.parquet"
+        (folder / shard).write_bytes(f"{pixels} {i}".encode() * 40_000)
     (folder / "README.md").write_text("---\nlicense: unknown\n---\n# Digits\n")
     manifest = {
+        "name": name,
         "version": version,
         "title": "One-Pixel Shortcut on digits",
         "source": {"title": "digits", "is_cifar10": is_cifar10},
-        "configurations": {"ops": {"pixels_sha256": pixels}},
-        "splits": {},
+        "configurations": {configuration: {"pixels_sha256": pixels} for configuration in ("ops", *also)},
+        "splits": {split: {"pixels_sha256": "cc"} for split in splits},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     write_sums(folder)
@@ -182,14 +186,49 @@ def test_a_conversation_that_is_cut_goes_on(hub, small, waits, kind, what):
         assert len(hub.uploads) == len(set(hub.uploads)) == 4
 
 
+@pytest.fixture
+def next_to(hub, small, tmp_path):
+    """Pushes to another branch, beside an older release on main; gives a function, and then what has come of it."""
+    old = small_release(tmp_path / "old", version="0.2.9")
+    push(hub, old)
+    yield lambda: push(hub, small, revision="next")
+    assert hub.files(REPO) == hub.files(REPO, "v0.2.9") == bytes_of(old.folder)
+    tags, branches = hub.repos[REPO].tags, hub.repos[REPO].branches
+    if "v0.3.0" in tags:
+        assert tags["v0.3.0"] == branches["next"]
+        assert hub.files(REPO, "next") == bytes_of(small.folder)
+    else:
+        assert branches.get("next", branches["main"]) == branches["main"]
+
+
+FOR_ANOTHER_BRANCH = ["refs", "resolve", "branch"]
+
+
 @pytest.mark.parametrize("what", ["cut", "cut half-way", "cut after", 502])
-@pytest.mark.parametrize("kind", ["refs", "resolve"])
-def test_a_comparison_with_what_is_there_that_is_cut_goes_on(hub, small, waits, tmp_path, kind, what):
-    push(hub, small_release(tmp_path / "old", version="0.2.9"))
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_a_push_to_another_branch_that_is_cut_goes_on(hub, next_to, waits, kind, what):
     hub.fail(kind, what)
-    assert push(hub, small).status == "published"
-    assert_published(hub, small, commits=2)
+    assert next_to().status == "published"
+    assert "v0.3.0" in hub.repos[REPO].tags
     assert waits
+
+
+@pytest.mark.parametrize("status", [401, 403, 409])
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_a_push_to_another_branch_that_is_refused_gets_a_line(hub, next_to, waits, kind, status):
+    hub.fail(kind, status, times=1000, message=f"not with {TOKEN}")
+    with pytest.raises(HubError, match=rf"^{REPO}: cannot be published: [^\n]+$") as caught:
+        next_to()
+    assert TOKEN not in str(caught.value)
+    assert not waits
+    assert not {"v0.3.0", "next"} & {*hub.repos[REPO].tags, *hub.repos[REPO].branches}
+
+
+@pytest.mark.parametrize("kind", FOR_ANOTHER_BRANCH)
+def test_for_another_branch_too_the_hub_is_left_alone_for_as_long_as_it_asks(hub, next_to, waits, kind):
+    hub.fail(kind, 429, headers={"Retry-After": "37"})
+    assert next_to().status == "published"
+    assert max(waits) in (37, 38)
 
 
 @pytest.mark.parametrize("kind", ["commit", "upload"])
@@ -210,7 +249,7 @@ def test_a_hub_that_asks_for_an_hour_is_not_waited_for(hub, small, waits):
 @pytest.mark.parametrize("kind", ["info", "preupload", "upload", "commit"])
 def test_what_stays_broken_gets_a_line(hub, small, waits, kind):
     hub.fail(kind, 500, times=1000)
-    with pytest.raises(HubError, match=r"HTTP 500 told to fail; run the same command again"):
+    with pytest.raises(HubError, match=r"HTTP 500 told to fail; run the same command again: what has arrived is not"):
         push(hub, small)
     assert REPO not in hub.repos or not hub.files(REPO)
     hub.faults.clear()
@@ -251,6 +290,31 @@ def test_without_a_token(hub, small, monkeypatch):
         push(hub, small)
     with pytest.raises(HubError, match=r"HTTP 403 .*rights to create"):
         push(hub, small, "you/digits", token=TOKEN)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "foo", "huggingface.co", "ftp://x", "https://", "http://:80", "http://x:99999"]
+)
+def test_an_endpoint_that_is_no_address(hub, small, waits, endpoint):
+    for function, what in ((cifar10_s.push, (small, REPO)), (cifar10_s.verify_published, (REPO,))):
+        with pytest.raises(UsageError, match=r"endpoint: expected http:// or https:// and a host, .* got"):
+            function(*what, endpoint=endpoint)
+    assert not waits
+
+
+def test_an_endpoint_of_the_environment_that_is_no_address(small, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "foo")
+    with pytest.raises(UsageError, match="got 'foo'; look at --endpoint and HF_ENDPOINT"):
+        cifar10_s.push(small, REPO)
+
+
+def test_a_malformed_token(hub, small, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sécret")
+    for token in (None, "hf_se\ncret", "hf_s cret"):
+        with pytest.raises(UsageError, match=r"token: is malformed: .*look at HF_TOKEN") as caught:
+            push(hub, small, token=token)
+        assert "cret" not in str(caught.value)
+    assert not hub.requests
 
 
 def test_somebody_else_commits_meanwhile(hub, small, monkeypatch):
@@ -313,6 +377,36 @@ cifar10_s.push(VerifiedRelease(folder, manifest, hash_folder(folder), 1), {REPO!
     assert len(hub.uploads) == len(set(hub.uploads)) == 4
 
 
+@pytest.mark.parametrize("what", ["kill", "kill half-way", "kill after"])
+@pytest.mark.parametrize("kind", ["create", "upload", "commit", "tag"])
+@pytest.mark.usefixtures("hub")  # for the token
+def test_a_hub_that_is_killed_and_started_again(small, tmp_path, monkeypatch, kind, what):
+    """It has what it had answered, and the push goes on."""
+    folder, servers, lock = tmp_path / "killed", [], threading.Lock()
+
+    def start(port, *fault):
+        command = [sys.executable, "-c", "import hub_server; hub_server.serve()", folder, str(port), *fault]
+        servers.append(subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True))
+        return int(servers[-1].stdout.readline())
+
+    def start_again(seconds):
+        with lock:
+            if len(servers) == 1 and servers[0].wait() == -signal.SIGKILL:
+                start(port)
+
+    port = start(0, kind, what)
+    monkeypatch.setattr(time, "sleep", start_again)
+    try:
+        assert cifar10_s.push(small, REPO, endpoint=f"http://127.0.0.1:{port}").status == "published"
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
+    assert len(servers) == 2
+    with Hub(folder) as hub:
+        assert_published(hub, small)
+
+
 # What is refused -----------------------------------------------------------------------------------------------
 
 
@@ -323,6 +417,14 @@ def test_a_stand_in_is_not_called_cifar10(hub, small, tmp_path, name):
     assert_untouched(hub, f"me/{name}")
     push(hub, small_release(tmp_path / "true", is_cifar10=True), f"me/{name}")
     assert push(hub, small, "me/cifar100-s", dry_run=True).status == "dry run"
+
+
+def test_a_stand_in_does_not_call_itself_cifar10(hub, tmp_path):
+    """Its manifest and Croissant would say so on the Hub, whatever the repository is called."""
+    with pytest.raises(UsageError, match=r"cifar10-s: was made from digits, .*; build it with another --name"):
+        push(hub, small_release(tmp_path / "small", name="cifar10-s"))
+    assert_untouched(hub)
+    assert push(hub, small_release(tmp_path / "true", name="cifar10-s", is_cifar10=True)).status == "published"
 
 
 def test_a_tag_is_not_replaced(hub, small, tmp_path):
@@ -348,6 +450,34 @@ def test_other_pixels_are_another_major_version(hub, small, tmp_path):
     # The branch has gone on; the tag of the same major version has not.
     with pytest.raises(HubError, match=r"v0\.3\.0, version 0\.3\.0, has other pixels in ops"):
         push(hub, small_release(tmp_path / "late", version="0.3.1", pixels="cc"))
+
+
+def test_a_configuration_that_is_gone_is_another_major_version(hub, small, tmp_path):
+    more = small_release(tmp_path / "more", version="0.4.0", also=["lsp", "ar"])
+    push(hub, small)
+    push(hub, more)
+    # The older is published: there is nothing to do, and nothing to refuse.
+    assert push(hub, small).status == "unchanged"
+    fewer = small_release(tmp_path / "fewer", version="0.4.1", also=["lsp"])
+    with pytest.raises(HubError, match=r"main, version 0\.4\.0, has ar, and this has not; .* this is v0\.4\.1"):
+        push(hub, fewer)
+    unsplit = small_release(tmp_path / "unsplit", version="0.4.1", also=["lsp", "ar"], splits=())
+    with pytest.raises(HubError, match="has test, and this has not"):
+        push(hub, unsplit)
+    # The branch is another; the tags are the same.
+    hub.repos[REPO].commit("next", {"README.md": File(b"")}, "new")
+    with pytest.raises(HubError, match=r"v0\.4\.0, version 0\.4\.0, has ar, and this has not"):
+        push(hub, fewer, revision="next")
+    assert_published(hub, more, commits=3)
+    # An older version mended need not have what came later, but main keeps what it has.
+    mended = small_release(tmp_path / "mended", version="0.3.1")
+    with pytest.raises(HubError, match=r"main, version 0\.4\.0, has ar, lsp, and this has not"):
+        push(hub, mended)
+    push(hub, mended, revision="older")
+    assert hub.files(REPO, "v0.3.1") == bytes_of(mended.folder)
+    major = small_release(tmp_path / "major", version="1.0.0")
+    push(hub, major)
+    assert hub.files(REPO) == bytes_of(major.folder)
 
 
 def test_a_newer_version_leaves_nothing_of_the_older(hub, small, tmp_path):
@@ -376,9 +506,45 @@ def test_a_missing_tag_alone_is_set(hub, small):
 def test_a_branch(hub, small, tmp_path):
     push(hub, small)
     newer = small_release(tmp_path / "newer", version="0.3.1", shards=2)
-    push(hub, newer, revision="next")
+    done = push(hub, newer, revision="next")
+    assert done.head == done.commit == hub.repos[REPO].branches["next"]
     assert hub.files(REPO) == bytes_of(small.folder)
     assert hub.files(REPO, "next") == hub.files(REPO, "v0.3.1") == bytes_of(newer.folder)
+
+
+def test_a_branch_is_not_made_or_moved_for_what_is_published(hub, release, capsys):
+    """The tag is there: the branch is no part of what was done, and what is said tells so."""
+    version = f"v{release.manifest['version']}"
+    published = push(hub, release).commit
+    command = ["push", str(release.folder), "--repo-id", REPO, "--endpoint", hub.endpoint, "--revision", "next"]
+    assert cli.run(command) == 0
+    out = capsys.readouterr().out
+    assert f"nothing to do: {version} is there" in out
+    assert "; the branch next is not there, and was not made" in out
+    assert "next" not in hub.repos[REPO].branches
+    head = hub.repos[REPO].commit("next", {"README.md": File(b"theirs")}, "theirs")
+    assert cli.run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["commit"], told["head"]) == ("unchanged", published, head)
+    assert cli.run(command) == 0
+    assert f"; the branch next is at {head}, and was not moved" in capsys.readouterr().out
+    assert hub.repos[REPO].branches["next"] == head
+
+
+@pytest.mark.parametrize(
+    "revision",
+    ["", "v0.3.0", "v10.0.12", "0123456789" * 4, "ABCDEF0123" * 4, "a b..c", "a..b", "a b", "-a", ".a", "a.", "a/.b",
+     "a//b", "/a", "a/", "a.lock", "a.lock/b", "a~1", "a^", "a:b", "a\\b", "a@{1}", "HEAD", "refs/heads/a", "a\n"],
+)  # fmt: skip
+def test_what_is_no_branch_is_no_revision(hub, small, revision):
+    with pytest.raises(UsageError, match="revision: expected a branch's name, such as main or next, got"):
+        push(hub, small, revision=revision)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("revision", ["v1.0", "v1.0.0-rc1", "2026", "feature/a.b_c", "v0.3.0.x", "a" * 39])
+def test_what_can_be_a_branch_is_a_revision(hub, small, revision):
+    assert push(hub, small, revision=revision, dry_run=True).status == "dry run"
 
 
 @pytest.mark.parametrize("files", [{"model.bin": b"1"}, {"manifest.json": b"[]"}, {"manifest.json": b"{"}])
@@ -512,6 +678,12 @@ def test_a_verification_that_is_cut_goes_on(hub, release, waits, kind, what):
     hub.fail(kind, what)
     assert verify(hub, download=kind == "cdn").files == release.files
     assert waits
+
+
+def test_a_verification_sends_nothing_and_does_not_speak_of_it(hub, waits):
+    hub.fail("info", 500, times=1000)
+    with pytest.raises(HubError, match=r"cannot be verified: HTTP 500 told to fail; run the same command again$"):
+        verify(hub)
 
 
 def test_what_is_not_on_the_hub(hub, release):

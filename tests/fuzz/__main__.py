@@ -39,6 +39,7 @@ def main() -> int:
     options = parser.parse_args()
     if not options.inside:
         # A process each: libFuzzer does not return, and what a reader breaks stays its own.
+        print("led by coverage" if atheris else "by chance: atheris is not installed", flush=True)
         limits = [f"--{name}={getattr(options, name)}" for name in ("seconds", "inputs", "seed")]
         statuses = [
             subprocess.run([sys.executable, "-m", "fuzz", "--inside", reader, *limits], cwd=HERE).returncode
