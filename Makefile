@@ -31,6 +31,7 @@ test-all: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -m ""
 
 fuzz: $(READY) ## Look for input that breaks a reader, ten minutes each: make fuzz FLAGS="noise --seconds 60"
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	cd tests && ../$(BIN)/python -m fuzz $(FLAGS)
 
 check: $(READY) ## Lint, format, types, and the direction of imports
