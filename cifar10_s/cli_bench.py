@@ -37,7 +37,10 @@ def bench_command(
         str | None,
         typer.Option(help="paper-v1, quick-v1 or cpu-v1.  [default: quick-v1 on a GPU, else cpu-v1]"),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as resnet-18; repeat it for several.  [default: the protocol's]"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0.", min=1)] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     engine: Engine = "local",
@@ -61,7 +64,7 @@ def bench_command(
         configurations=configuration or None,
         strategies=strategy or ("standard",),
         protocol=protocol,
-        network=network,
+        networks=network or None,
         seeds=seeds,
         device=device,
         engine=engine,
@@ -75,8 +78,8 @@ def bench_command(
         settings, results = record["settings"], record["results"]
         measured = f"test {results['final']:5.1f} %, peak {results['peak']:5.1f} %" if "final" in results else ""
         failed = f"failed: {results['reason']}" if record["status"] == "failed" else ""
-        cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} seed {settings['seed']}"
-        typer.echo(f"{cell}  {measured} {failed}".rstrip())
+        names = f"{settings['configuration']:20} {settings['strategy']['name']:12} {settings['network']:9}"
+        typer.echo(f"{names} seed {settings['seed']}  {measured} {failed}".rstrip())
 
 
 def tables_command(

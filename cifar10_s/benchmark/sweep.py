@@ -1,4 +1,4 @@
-"""Sweep: a grid of configuration × strategy × seed, cell by cell; what is recorded is not done again."""
+"""Sweep: a grid of configuration × strategy × network × seed, cell by cell; what is recorded is not done again."""
 
 import platform
 import time
@@ -66,7 +66,7 @@ def bench(
     configurations: Iterable[str] | None = None,
     strategies: Iterable[str] = ("standard",),
     protocol: str | None = None,
-    network: str | None = None,
+    networks: Iterable[str] | None = None,
     seeds: int = 1,
     device: str = "auto",
     engine: str = "local",
@@ -90,8 +90,8 @@ def bench(
         Names of `strategies.STRATEGIES`, or of a user's own (see `strategies.find`).
     protocol
         A name of `protocols.PROTOCOLS`; by default ``quick-v1`` on a GPU, else ``cpu-v1``.
-    network
-        A name of `nets.NETWORKS`; by default the protocol's.
+    networks
+        Names of `nets.NETWORKS`; by default the protocol's own.
     seeds
         How many: 0 to seeds - 1.
     device
@@ -120,13 +120,14 @@ def bench(
         raise unknown("protocol", chosen, PROTOCOLS)
     if seeds < 1:
         raise UsageError(f"seeds: expected 1 or more, got {seeds}")
-    net = network or PROTOCOLS[chosen].network
-    if net not in NETWORKS:
-        raise unknown("network", net, NETWORKS)
+    nets = [PROTOCOLS[chosen].network] if networks is None else list(networks)
+    for net in nets:
+        if net not in NETWORKS:
+            raise unknown("network", net, NETWORKS)
     cells = [
         Cell(configuration, strategy, PROTOCOLS[chosen].of(net), net, seed)
-        for seed, strategy, configuration in product(
-            range(seeds), _find_all(strategies, released), released.select(configurations)
+        for seed, net, strategy, configuration in product(
+            range(seeds), nets, _find_all(strategies, released), released.select(configurations)
         )
     ]
     kept.check_writable()
@@ -144,8 +145,8 @@ def bench(
     if too_large:
         raise BuildError(
             f"{len(too_large)} of {len(left)} runs did not fit into the memory of {device} and are not recorded "
-            f"({net} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): take a smaller network or "
-            "another device"
+            f"({too_large[0].network} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): "
+            "take a smaller network or another device"
         )
     return [record for record in kept.read() if record["id"] in wanted]
 
@@ -181,7 +182,7 @@ def _run_here(
             if not mine or identity in records.done():
                 bar.update(cell.protocol.epochs)
                 continue
-            bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
+            bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, {cell.network}, seed {cell.seed}")
             record = _run(identity, cell, released, engine, bar.update)
             if record is not None:
                 records.append(record)
