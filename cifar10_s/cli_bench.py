@@ -89,8 +89,8 @@ def tables_command(
         typer.Option(
             "--table",
             "-t",
-            help="1, 2, 3, 5 or 6 of the paper, apbench, or grid (all that was measured); repeat it for several.  "
-            "[default: all]",
+            help="1, 2, 3, 5 or 6 of the paper, apbench, grid (all that was measured), or transfer (between networks); "
+            "repeat it for several.  [default: all]",
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown or latex.")] = "markdown",  # noqa: A002 (its name)
@@ -99,7 +99,7 @@ def tables_command(
     source: Annotated[str | None, typer.Option(help="Only what was measured on its images.  [default: each]")] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else the protocol's]"),
+        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else each]"),
     ] = None,
     pixels: Annotated[
         list[str] | None,
@@ -133,7 +133,7 @@ def report_command(
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     network: Annotated[
         str | None,
-        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else the protocol's]"),
+        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else each]"),
     ] = None,
     plots: Annotated[bool, typer.Option(help="Draw plots of the records, which takes matplotlib.")] = True,
 ) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from cifar10_s.benchmark import plots
 from cifar10_s.benchmark.drawing import COLORS
 from cifar10_s.benchmark.measured import Measured
-from cifar10_s.benchmark.tables import layout
+from cifar10_s.benchmark.tables import layouts
 from cifar10_s.cli import app
 from cifar10_s.errors import UsageError
 
@@ -50,8 +50,7 @@ def every_figure(measured):
     return [
         plots.training_curves(measured, network="small", strategy="standard"),
         plots.training_curves(measured, network="small", configuration="ops"),
-        plots.comparison(layout("5", measured), measured),
-        plots.comparison(layout("grid", measured), measured, network="small"),
+        *(plots.comparison(table, measured) for name in ("5", "grid", "transfer") for table in layouts(name, measured)),
         plots.parameter_distance(measured, network="small"),
     ]
 
@@ -103,7 +102,7 @@ def test_a_configurations_figure_has_a_panel_a_strategy(measured):
 def test_a_comparison_has_both_numbers_on_the_line_of_their_row():
     records = [record("ops", seed=seed, final=final, **RESNET) for seed, final in enumerate((10.0, 14.0, None))]
     several = Measured(records, protocol="quick-v1")
-    clean, em, ops, both = plots.comparison(layout("5", several), several).axes
+    clean, em, ops, both = plots.comparison(*layouts("5", several), several).axes
     assert [axis.get_title() for axis in (clean, em, ops, both)] == ["Clean", "EM", "OPS", "CIFAR-10-S"]
     assert [len(axis.containers) for axis in (clean, em, ops, both)] == [0, 0, 1, 0]
     published = {round(float(line.get_ydata()[0])): float(line.get_xdata()[0]) for line in em.lines}
@@ -170,7 +169,7 @@ def test_the_command_writes_a_figure_of_all_that_was_measured(tmp_path):
     assert sorted(path.stem for path in folder.iterdir()) == sorted(
         [f"cpu-v1-cifar-10-{name}" for name in (
             "curves-small-at", "curves-small-standard", "curves-vgg-16-standard", "distance-small-standard",
-            "table-5", "table-6", "table-apbench", "table-grid",
+            "table-5", "table-6", "table-apbench", "table-grid-small", "table-grid-vgg-16", "table-transfer",
         )]
         + [f"cpu-v1-a-b-{name}{number}" for name in of_others for number in ("", "-2")]
     )  # fmt: skip

@@ -18,7 +18,7 @@ from cifar10_s.benchmark.published import TABLES
 from cifar10_s.benchmark.report import Report
 from cifar10_s.benchmark.sheet import Sheet, latex, markdown
 from cifar10_s.benchmark.strategies import STRATEGIES
-from cifar10_s.benchmark.tables import NAMES, layout, network_of, render
+from cifar10_s.benchmark.tables import COMPARED, NAMES, layouts, render
 from cifar10_s.cli import app
 from cifar10_s.errors import SourceError, UsageError, printable
 from cifar10_s.nets import NETWORKS
@@ -250,7 +250,7 @@ def test_a_done_run_without_its_result_is_an_error():
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid"),
+        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer"),
         ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean"),
         ("5", {"format": "html"}, "unknown format 'html': expected one of markdown, latex"),
         ("5", {"network": "resnet-19"}, "unknown network 'resnet-19'"),
@@ -268,18 +268,42 @@ def test_one_network_alone_is_in_a_cell():
 
     def shown(names, table="5", asked=None):
         some = Measured([one for one in records if one["settings"]["network"] in names], protocol="cpu-v1")
-        return network_of(layout(table, some), some, asked)
+        return [one.fixed.get("network") for one in layouts(table, some, asked)]
 
-    assert shown(["small", "resnet-18", "vgg-16"]) == "resnet-18"
-    assert shown(["small", "resnet-18", "vgg-16"], "grid") == "small"
-    assert shown(["small", "vgg-16"]) == "small"
-    assert shown(["vgg-16"]) == "vgg-16"
-    assert shown(["small", "vgg-16"], asked="vgg-16") == "vgg-16"
-    assert shown(["small", "vgg-16"], "2") is None
+    assert shown(["small", "resnet-18", "vgg-16"]) == ["resnet-18"]
+    assert shown(["small", "resnet-18", "vgg-16"], "grid") == ["small", "vgg-16", "resnet-18"]
+    assert shown(["small", "vgg-16"]) == ["small"]
+    assert shown(["vgg-16"]) == ["vgg-16"]
+    assert shown(["vgg-16", "resnet-18"], "1") == ["vgg-16", "resnet-18"]
+    assert shown(["small", "vgg-16"], asked="vgg-16") == ["vgg-16"]
+    assert shown(["small", "vgg-16"], "2") == [None]
+    assert shown([], "5") == ["resnet-18"]
+    assert shown([], "grid") == [None]
     text = render("grid", records, protocol="cpu-v1", network="vgg-16")
     assert cell_texts(text)["ops", "standard"] == "3.00 (n=1)"
-    with pytest.raises(UsageError, match="several networks, vgg-16, resnet-18: expected one: name it as network"):
-        render("grid", records[1:], protocol="cpu-v1")
+    both = render("grid", records[1:], protocol="cpu-v1").split("\n\nClean")
+    assert [cell_texts(one)["ops", "standard"] for one in both] == ["3.00 (n=1)", "2.00 (n=1)"]
+
+
+def test_transfer_is_shown_of_two_networks(tmp_path):
+    records = [
+        record("clean", network="lenet-5", final=60), record("ops", network="lenet-5", final=20),
+        record("ops", network="vgg-16", final=30), record("em", "at", network="resnet-50"),
+    ]  # fmt: skip
+    path = tmp_path / "bench.jsonl"
+
+    def captions(count):
+        path.write_text("".join(json.dumps(one) + "\n" for one in records[:count]))
+        report = Report.of([path])
+        return [one.splitlines()[0].split(" (%)")[0] for one in report.tables() + report.tables(["transfer"])]
+
+    title = "Transfer between networks: clean test accuracy"
+    assert captions(2).count(title) == 1
+    assert captions(4).count(title) == 2
+    assert cell_texts(Report.of([path]).tables(["transfer"])[0]) == {
+        ("lenet-5", "clean"): "60.00 (n=1)", ("lenet-5", "ops"): "20.00 (n=1)",
+        ("vgg-16", "clean"): "—", ("vgg-16", "ops"): "30.00 (n=1)",
+    }  # fmt: skip
 
 
 def test_the_grid_holds_what_there_is_in_our_order():
@@ -400,7 +424,7 @@ def test_the_command_prints_a_table_for_each_protocol_and_source(file):
     ]  # fmt: skip
     assert "| 12.00 ± 1.41 (n=2) |" in done.stdout
     every = invoke(file / "0.jsonl")
-    assert every.stdout.count("Measured: ") == len(NAMES)
+    assert every.stdout.count("Measured: ") == len(NAMES) - len(COMPARED)
     assert every.stdout == "\n".join(Report.of([file / "0.jsonl"]).tables())
 
 
@@ -417,7 +441,7 @@ def test_the_command_narrows_what_it_prints(file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, all"),
+        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, all"),
         (["--protocol", "x"], "unknown protocol 'x': expected one of cpu-v1"),
         (["--source", "x"], "unknown source 'x': expected one of CIFAR-10"),
         (["--pixels", "ops"], "--pixels: expected CONFIGURATION=DIGEST, such as em=58e7baca, got 'ops'"),

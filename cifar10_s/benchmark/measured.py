@@ -1,6 +1,7 @@
 """Measured: the records of one protocol on one source's images, nothing mixed that must not be."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from cifar10_s.benchmark.cell import Cell
@@ -70,9 +71,12 @@ class Measured:
         _refuse_two_settings(left)
         self.records = left
 
-    def names(self, what: str) -> list[str]:
-        """Name the ``configuration``, ``strategy`` or ``network`` of each record, each once, in our tables' order."""
-        found, known = {_coordinates(record)[what] for record in self.records}, KNOWN[what]
+    def names(self, what: str, where: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """Name the ``configuration``, ``strategy`` or ``network`` of records, each once, in our tables' order.
+
+        ``where`` names what they must be of, as for `runs`.
+        """
+        found, known = {_coordinates(record)[what] for record in self.runs(where)}, KNOWN[what]
         return [name for name in known if name in found] + sorted(found.difference(known))
 
     @property

@@ -83,14 +83,14 @@ def _band(axis: "Axes", accuracies: Sequence[Sequence[float]], label: str, color
 
 
 @styled()
-def comparison(table: Table, measured: Measured, *, network: str | None = None, measure: str = "final") -> "Figure":
+def comparison(table: Table, measured: Measured, measure: str = "final") -> "Figure":
     """Draw a table: a panel a column, a line a row, the published number and the measured one with its deviation.
 
     Parameters
     ----------
     table
-        From `tables.layout`.
-    measured, network, measure
+        From `tables.layouts`.
+    measured, measure
         As for `tables.render`.
 
     Raises
@@ -98,7 +98,7 @@ def comparison(table: Table, measured: Measured, *, network: str | None = None, 
     UsageError
         As `tables.render`, and where matplotlib is not installed.
     """
-    found = cells(table, measured, network=network, measure=measure)
+    found = cells(table, measured, measure)
     rows, columns = table.rows.heads, table.columns.heads
     figure, axes = panels(len(columns), columns=4, height=70 + 26 * len(rows), share_rows=True)
     for axis, (column, head) in zip(axes, columns.items(), strict=True):
@@ -114,7 +114,7 @@ def comparison(table: Table, measured: Measured, *, network: str | None = None, 
         axis.set(title=text(head), xlabel="accuracy, %", xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5))
         axis.set_xticks(range(0, 101, 25))
         axis.set_yticks(range(len(rows)), list(map(text, rows.values())))
-    finish(figure, f"{table.caption}. {conditions(table, measured, network=network, measure=measure)}")
+    finish(figure, f"{table.caption}. {conditions(table, measured, measure)}")
     return figure
 
 
