@@ -29,8 +29,8 @@ def bench_command(
         typer.Option(
             "--strategy",
             "-s",
-            help="How to train: standard, mixup, randaugment, at … (any other name lists all), or your own as "
-            "package.module:name; repeat it for several.  [default: standard]",
+            help="How to train: standard, mixup, randaugment, at, dilution-K … (any other name lists all), or your own "
+            "as package.module:name; repeat it for several.  [default: standard]",
         ),
     ] = None,
     protocol: Annotated[
@@ -89,8 +89,8 @@ def tables_command(
         typer.Option(
             "--table",
             "-t",
-            help="1, 2, 3, 5 or 6 of the paper, apbench, grid (all that was measured), or transfer (between networks); "
-            "repeat it for several.  [default: all]",
+            help="1, 2, 3, 5 or 6 of the paper, apbench, grid (all that was measured), transfer (between networks), or "
+            "dilution (with clean images); repeat it for several.  [default: all]",
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown or latex.")] = "markdown",  # noqa: A002 (its name)

@@ -13,8 +13,8 @@ from cifar10_s.benchmark.report import slug
 from cifar10_s.benchmark.sheet import markdown
 from cifar10_s.records import RELEASED
 
-# The tables of a card, where anything in them was measured: all of it, then how it transfers, then the paper's.
-SHOWN = ("grid", "transfer", "1", "2", "3", "5", "6")
+# The tables of a card, where anything in them was measured: all of it, then what compares it, then the paper's.
+SHOWN = ("grid", "transfer", "dilution", "1", "2", "3", "5", "6")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from cifar10_s.benchmark import plots
 from cifar10_s.benchmark.drawing import COLORS
 from cifar10_s.benchmark.measured import Measured
+from cifar10_s.benchmark.report import Report
 from cifar10_s.benchmark.tables import layouts
 from cifar10_s.cli import app
 from cifar10_s.errors import UsageError
@@ -112,6 +113,27 @@ def test_a_comparison_has_both_numbers_on_the_line_of_their_row():
     (ends,) = bar.get_segments()
     assert ends[:, 0] == pytest.approx([12 - 8**0.5, 12 + 8**0.5])
     assert clean.get_yticklabels()[0].get_text() == "Standard"
+
+
+def test_dilution_is_a_line_a_configuration(tmp_path):
+    records = [
+        record(configuration, strategy, seed=seed, final=final)
+        for configuration, strategy, seed, final in (
+            ("ops", "dilution-1000", 0, 40), ("ops", "standard", 0, 10), ("ops", "standard", 1, 14),
+            ("ops", "dilution-20", 0, 12), ("em", "standard", 0, 20), ("em", "dilution-1000", 0, None),
+        )
+    ]  # fmt: skip
+    some = Measured(records, protocol="cpu-v1")
+    (table,) = layouts("dilution", some)
+    (axis,) = plots.dilution(table, some).axes
+    ops, em = axis.containers
+    assert [one.get_label() for one in (ops, em)] == ["ops", "em"]
+    assert [list(map(float, values)) for values in ops[0].get_data()] == [[0, 20, 1000], [12, 12, 40]]
+    assert [list(map(float, values)) for values in em[0].get_data()] == [[0], [20]]
+    file = tmp_path / "bench.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in records))
+    drawn = Report.of([file]).plot(tmp_path / "figures")
+    assert "cpu-v1-cifar-10-table-dilution.png" in [path.name for path in drawn]
 
 
 def test_the_distance_is_drawn_where_it_was_recorded(measured):

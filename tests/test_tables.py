@@ -18,7 +18,7 @@ from cifar10_s.benchmark.published import TABLES
 from cifar10_s.benchmark.report import Report
 from cifar10_s.benchmark.sheet import Sheet, latex, markdown
 from cifar10_s.benchmark.strategies import STRATEGIES
-from cifar10_s.benchmark.tables import COMPARED, NAMES, layouts, render
+from cifar10_s.benchmark.tables import COMPARED, NAMES, is_shown, layouts, render
 from cifar10_s.cli import app
 from cifar10_s.errors import SourceError, UsageError, printable
 from cifar10_s.nets import NETWORKS
@@ -250,7 +250,7 @@ def test_a_done_run_without_its_result_is_an_error():
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer"),
+        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, dilution"),
         ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean"),
         ("5", {"format": "html"}, "unknown format 'html': expected one of markdown, latex"),
         ("5", {"network": "resnet-19"}, "unknown network 'resnet-19'"),
@@ -319,6 +319,27 @@ def test_the_grid_holds_what_there_is_in_our_order():
         for row in ("clean", "ops-2", "em", "theirs")
         for column in ("standard", "at", "a-new-one")
     }  # fmt: skip
+
+
+def test_dilution_is_shown_of_configurations_with_two_points():
+    records = [
+        record(configuration, strategy, seed=seed, final=final)
+        for configuration, strategy, seed, final in (
+            ("ops", "dilution-5000", 0, 40), ("ops", "dilution-250", 0, 20), ("ops", "dilution-250", 1, 24),
+            ("ops", "standard", 0, 10), ("ops", "dilution-mine", 0, 1), ("em", "dilution-250", 0, 30),
+            ("em", "dilution-100", 0, None), ("clean", "standard", 0, 90), ("clean", "at", 0, 80),
+        )
+    ]  # fmt: skip
+    text = render("dilution", records, protocol="cpu-v1")
+    assert text.splitlines()[2] == "| Clean images | ops | em |"
+    assert cell_texts(text) == {
+        ("0", "ops"): "10.00 (n=1)", ("0", "em"): "—",
+        ("100", "ops"): "—", ("100", "em"): "— (1 failed)",
+        ("250", "ops"): "22.00 ± 2.83 (n=2)", ("250", "em"): "30.00 (n=1)",
+        ("5000", "ops"): "40.00 (n=1)", ("5000", "em"): "—",
+    }  # fmt: skip
+    (table,) = layouts("dilution", Measured(records[-2:], protocol="cpu-v1"))
+    assert not is_shown(table)
 
 
 def test_the_shuffled_noise_test_takes_evaluations_where_records_have_them():
@@ -441,7 +462,7 @@ def test_the_command_narrows_what_it_prints(file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, all"),
+        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, dilution, all"),
         (["--protocol", "x"], "unknown protocol 'x': expected one of cpu-v1"),
         (["--source", "x"], "unknown source 'x': expected one of CIFAR-10"),
         (["--pixels", "ops"], "--pixels: expected CONFIGURATION=DIGEST, such as em=58e7baca, got 'ops'"),

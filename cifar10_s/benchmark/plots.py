@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "done", "parameter_distance", "png", "title", "training_curves", "with_distance"]
+__all__ = ["comparison", "dilution", "done", "parameter_distance", "png", "title", "training_curves", "with_distance"]
 
 # The curves, as records and legends call them.
 CURVES = {"test_accuracy": "clean test images", "train_accuracy": "training images"}
@@ -115,6 +115,38 @@ def comparison(table: Table, measured: Measured, measure: str = "final") -> "Fig
         axis.set_xticks(range(0, 101, 25))
         axis.set_yticks(range(len(rows)), list(map(text, rows.values())))
     finish(figure, f"{table.caption}. {conditions(table, measured, measure)}")
+    return figure
+
+
+@styled()
+def dilution(table: Table, measured: Measured, measure: str = "final") -> "Figure":
+    """Draw a table of dilution: accuracy against the number of clean images, a line a configuration.
+
+    Parameters
+    ----------
+    table
+        From `tables.layouts`.
+    measured, measure
+        As for `tables.render`.
+
+    Raises
+    ------
+    UsageError
+        As `tables.render`, and where matplotlib is not installed.
+    """
+    found = cells(table, measured, measure)
+    figure, (axis,) = panels(1, columns=1, height=400)
+    for (column, head), color, stroke in zip(table.columns.heads.items(), cycle(COLORS), cycle(STROKES), strict=False):
+        points = {
+            int(count): found[row, column] for row, count in table.rows.heads.items() if found[row, column].values
+        }
+        axis.errorbar(
+            list(points), [cell.mean for cell in points.values()],
+            yerr=[cell.deviation or 0 for cell in points.values()],
+            color=color, linestyle=stroke, marker="o", capsize=3, label=text(head),
+        )  # fmt: skip
+    axis.set(xlabel="training images that are clean", ylabel="accuracy, %", xlim=(0, None), ylim=(0, 102))
+    finish(figure, f"{table.caption}. {conditions(table, measured, measure)} Bars: sample standard deviation")
     return figure
 
 

@@ -12,7 +12,7 @@ from cifar10_s.benchmark.measured import Measured, Record, groups
 from cifar10_s.benchmark.published import Table
 from cifar10_s.benchmark.record_form import misfit
 from cifar10_s.benchmark.sheet import Sheet
-from cifar10_s.benchmark.tables import NAMES, cells, is_shown, layouts, sheet, spelling
+from cifar10_s.benchmark.tables import DILUTION, NAMES, cells, is_shown, layouts, sheet, spelling
 from cifar10_s.errors import SourceError, unknown
 from cifar10_s.records import Records
 
@@ -170,7 +170,8 @@ class Report:
         for table in tables:
             if any(cell.values for cell in cells(table, measured, self.measure).values()):
                 network = f"-{table.fixed['network']}" if of_name[table.name] > 1 else ""
-                yield f"table-{table.name}{network}", plots.comparison(table, measured, self.measure)
+                draw = plots.dilution if table.name == DILUTION else plots.comparison
+                yield f"table-{table.name}{network}", draw(table, measured, self.measure)
 
     def curves(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
         """Draw training curves, and distances of the weights, a figure for each strategy; raises as `plot`."""

@@ -18,7 +18,7 @@ import torch
 from cifar10_s.benchmark.analysis import CLEAN, evaluations
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.released import Released
-from cifar10_s.benchmark.strategies import Strategy, find
+from cifar10_s.benchmark.strategies import PLAIN, Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
 from cifar10_s.device import resolve_device
 from cifar10_s.distributed import RayMapper, start
@@ -30,8 +30,6 @@ from cifar10_s.records import Records, run_id
 
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
-# The strategy whose networks are evaluated on more than the test images.
-PLAIN = "standard"
 
 
 @dataclass(frozen=True)
@@ -217,6 +215,7 @@ def _run(
     run = Run(
         released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
         clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
+        # Of these networks alone the paper tells more than the accuracy on test images.
         evaluations=partial(evaluations, released, cell.configuration) if cell.strategy.name == PLAIN else dict,
     )  # fmt: skip
     epochs: list[dict[str, Any]] = []

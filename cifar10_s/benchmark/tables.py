@@ -7,14 +7,15 @@ from cifar10_s.benchmark.cell import Cell
 from cifar10_s.benchmark.measured import MEASURES, Measured, Record
 from cifar10_s.benchmark.published import TABLES, Axis, Table
 from cifar10_s.benchmark.sheet import EMPTY, FORMATS, Sheet
+from cifar10_s.benchmark.strategies import PLAIN, clean_images
 from cifar10_s.errors import unknown
 from cifar10_s.nets import NETWORKS
 
-# Configurations × strategies, and networks × configurations, whatever the records hold.
-GRID, TRANSFER = "grid", "transfer"
-NAMES = (*TABLES, GRID, TRANSFER)
+# Configurations × strategies, networks × configurations, clean images × configurations, whatever the records hold.
+GRID, TRANSFER, DILUTION = "grid", "transfer", "dilution"
+NAMES = (*TABLES, GRID, TRANSFER, DILUTION)
 # Those that say something only of two rows or more.
-COMPARED = (TRANSFER,)
+COMPARED = (TRANSFER, DILUTION)
 
 
 def render(
@@ -87,8 +88,9 @@ def layouts(name: str, measured: Measured, network: str | None = None) -> list[T
         raise unknown("network", network, NETWORKS)
     if name == TRANSFER:
         return [_transfer(measured)]
-    if name == GRID:
-        return [_grid(measured, chosen) for chosen in _networks(measured, None, network)]
+    if name in (GRID, DILUTION):
+        lay = _grid if name == GRID else _dilution
+        return [lay(measured, chosen) for chosen in _networks(measured, None, network)]
     table = TABLES[name]
     if table.rows.varies == "network":
         return [table]
@@ -115,12 +117,31 @@ def _grid(measured: Measured, fixed: Mapping[str, str]) -> Table:
 
 
 def _transfer(measured: Measured) -> Table:
-    fixed = {"strategy": "standard"}
+    fixed = {"strategy": PLAIN}
     return Table(
         name=TRANSFER,
         caption="Transfer between networks: clean test accuracy (%) by network and configuration",
         rows=_axis("network", measured, fixed),
         columns=_axis("configuration", measured, fixed),
+        fixed=fixed,
+    )
+
+
+def _dilution(measured: Measured, fixed: Mapping[str, str]) -> Table:
+    """Lay out the configurations of which there are at least two points."""
+    points = {
+        name: {
+            one for one in measured.names("strategy", {**fixed, "configuration": name}) if clean_images(one) is not None
+        }
+        for name in measured.names("configuration", fixed)
+    }
+    kept = {name: found for name, found in points.items() if len(found) > 1}
+    counts = sorted((clean_images(one) or 0, one) for one in set().union(*kept.values()))
+    return Table(
+        name=DILUTION,
+        caption="Accuracy against dilution: clean test accuracy (%) by number of training images that are clean",
+        rows=Axis(varies="strategy", heads={one: str(count) for count, one in counts}),
+        columns=Axis(varies="configuration", heads={name: name for name in kept}),
         fixed=fixed,
     )
 
@@ -156,7 +177,7 @@ def sheet(table: Table, measured: Measured, measure: str = "final") -> Sheet:
     return Sheet(
         caption=f"{table.caption}. {conditions(table, measured, measure)} "
         "Mean ± sample standard deviation of n seeds; failed runs are counted, not averaged.",
-        corner=table.rows.varies.capitalize(),
+        corner="Clean images" if table.name == DILUTION else table.rows.varies.capitalize(),
         heads=tuple(table.columns.heads.values()),
         parts=("published", "measured") if table.values else ("measured",),
         rows=tuple(rows),
