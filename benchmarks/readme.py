@@ -20,7 +20,8 @@ MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", 
 def accuracies() -> str:
     """Give the tables in which the benchmark's records have something."""
     report = Report.of([RESULTS / "benchmark.jsonl"])
-    sheets = [sheet for group in report.groups for sheet in report.sheets(report.measured(*group), TABLES)]
+    every = [report.measured(*group) for group in report.groups]
+    sheets = [sheet for measured in every for sheet in (*report.sheets(measured, TABLES), *report.robust(measured))]
     return "\n".join(map(markdown, sheets))
 
 

@@ -94,7 +94,9 @@ def tables_command(
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown or latex.")] = "markdown",  # noqa: A002 (its name)
-    measure: Annotated[str, typer.Option(help="final, peak or last-5-mean test accuracy.")] = "final",
+    measure: Annotated[
+        str, typer.Option(help="final, peak or last-5-mean test accuracy; or robust, under attack.")
+    ] = "final",
     protocol: Annotated[str | None, typer.Option(help="Only what was measured by this one.  [default: each]")] = None,
     source: Annotated[str | None, typer.Option(help="Only what was measured on its images.  [default: each]")] = None,
     network: Annotated[

@@ -73,6 +73,6 @@ def _write(folder: Path, report: Report, measured: Measured, number: int) -> Mea
     return Measurement(
         protocol=measured.records[0]["settings"]["protocol"],
         networks=tuple(measured.names("network")),
-        tables=tuple(map(markdown, report.sheets(measured, SHOWN))),
+        tables=tuple(map(markdown, (*report.sheets(measured, SHOWN), *report.robust(measured)))),
         figures=figures,
     )

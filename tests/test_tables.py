@@ -161,6 +161,29 @@ def test_the_measure_is_a_parameter_and_named(measure, value, says):
     assert says in text.splitlines()[0]
 
 
+def test_robust_accuracy_is_of_runs_with_an_adversary(tmp_path):
+    attacked = {"settings": {"strategy": {"adversary": {"steps": 10}}}}
+    records = [
+        record("ops", final=11), record("ops", "cutout", final=None), record("em", final=20),
+        record("ops", "at", robust_accuracy=30.0, **attacked), record("ops", "at", seed=1, **attacked),
+        record("ops", "at", seed=2, final=None, **attacked), record("clean", "at", robust_accuracy=40.0, **attacked),
+    ]  # fmt: skip
+    text = render("grid", records, protocol="cpu-v1", measure="robust")
+    assert text.startswith(
+        "Robust test accuracy (%) by configuration and training strategy. Measured: accuracy under PGD"
+    )
+    assert {place: one for place, one in cell_texts(text).items() if one != "—"} == {
+        ("ops", "at"): "30.00 (n=1, 1 failed)", ("clean", "at"): "40.00 (n=1)",
+    }  # fmt: skip
+    assert "clean test accuracy" in render("5", records, protocol="cpu-v1", measure="robust")
+    path = tmp_path / "bench.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    report = Report.of([path])
+    (alone,) = report.robust(report.measured("cpu-v1", SOURCE))
+    assert cell_texts(markdown(alone)) == {("clean", "at"): "40.00 (n=1)", ("ops", "at"): "30.00 (n=1)"}
+    assert not list(report.robust(Measured(records[:3], protocol="cpu-v1")))
+
+
 def test_failed_runs_are_counted_and_never_averaged():
     records = [record("em", seed=seed, final=final, **RESNET) for seed, final in enumerate([20.0, None, 30.0, None])]
     # What a failed run had measured before it failed.
@@ -251,7 +274,7 @@ def test_a_done_run_without_its_result_is_an_error():
     ("table", "options", "message"),
     [
         ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, dilution"),
-        ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean"),
+        ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean, robust"),
         ("5", {"format": "html"}, "unknown format 'html': expected one of markdown, latex"),
         ("5", {"network": "resnet-19"}, "unknown network 'resnet-19'"),
     ],

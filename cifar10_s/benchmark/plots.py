@@ -9,7 +9,7 @@ import numpy as np
 from cifar10_s.benchmark.drawing import COLORS, STROKES, finish, panels, png, styled, text
 from cifar10_s.benchmark.measured import Measured, Record
 from cifar10_s.benchmark.published import Table
-from cifar10_s.benchmark.tables import cells, conditions
+from cifar10_s.benchmark.tables import caption, cells, conditions
 from cifar10_s.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def comparison(table: Table, measured: Measured, measure: str = "final") -> "Fig
         axis.set(title=text(head), xlabel="accuracy, %", xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5))
         axis.set_xticks(range(0, 101, 25))
         axis.set_yticks(range(len(rows)), list(map(text, rows.values())))
-    finish(figure, f"{table.caption}. {conditions(table, measured, measure)}")
+    finish(figure, f"{caption(table, measure)}. {conditions(table, measured, measure)}")
     return figure
 
 
@@ -146,7 +146,7 @@ def dilution(table: Table, measured: Measured, measure: str = "final") -> "Figur
             color=color, linestyle=stroke, marker="o", capsize=3, label=text(head),
         )  # fmt: skip
     axis.set(xlabel="training images that are clean", ylabel="accuracy, %", xlim=(0, None), ylim=(0, 102))
-    finish(figure, f"{table.caption}. {conditions(table, measured, measure)} Bars: sample standard deviation")
+    finish(figure, f"{caption(table, measure)}. {conditions(table, measured, measure)} Bars: sample standard deviation")
     return figure
 
 

@@ -8,11 +8,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar10_s.benchmark.measured import Measured, Record, groups
+from cifar10_s.benchmark.measured import MEASURES, ROBUST, Measured, Record, groups
 from cifar10_s.benchmark.published import Table
 from cifar10_s.benchmark.record_form import misfit
 from cifar10_s.benchmark.sheet import Sheet
-from cifar10_s.benchmark.tables import DILUTION, NAMES, cells, is_shown, layouts, sheet, spelling
+from cifar10_s.benchmark.tables import DILUTION, GRID, NAMES, cells, is_shown, layouts, sheet, spelling
 from cifar10_s.errors import SourceError, unknown
 from cifar10_s.records import Records
 
@@ -109,6 +109,13 @@ class Report:
         for table in self._shown(measured, names):
             if any(cell.values or cell.failed for cell in cells(table, measured, self.measure).values()):
                 yield sheet(table, measured, self.measure)
+
+    def robust(self, measured: Measured) -> Iterator[Sheet]:
+        """Lay out the grids of robust accuracy, of the runs in which it was measured; none where there is none."""
+        attacked = [record for record in measured.records if MEASURES[ROBUST][0] in record["results"]]
+        if attacked:
+            alone = Measured(attacked, protocol=measured.protocol, source=measured.source, pixels=measured.pixels)
+            yield from replace(self, measure=ROBUST).sheets(alone, [GRID])
 
     def _shown(self, measured: Measured, names: Iterable[str]) -> list[Table]:
         return [table for name in names for table in layouts(name, measured, self.network) if is_shown(table)]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from cifar10_s.benchmark.cell import Cell
-from cifar10_s.benchmark.measured import MEASURES, Measured, Record
+from cifar10_s.benchmark.measured import MEASURES, ROBUST, Measured, Record
 from cifar10_s.benchmark.published import TABLES, Axis, Table
 from cifar10_s.benchmark.sheet import EMPTY, FORMATS, Sheet
 from cifar10_s.benchmark.strategies import PLAIN, clean_images
@@ -175,13 +175,20 @@ def sheet(table: Table, measured: Measured, measure: str = "final") -> Sheet:
             texts.append(_measured(found[row, column]))
         rows.append(tuple(texts))
     return Sheet(
-        caption=f"{table.caption}. {conditions(table, measured, measure)} "
+        caption=f"{caption(table, measure)}. {conditions(table, measured, measure)} "
         "Mean ± sample standard deviation of n seeds; failed runs are counted, not averaged.",
         corner="Clean images" if table.name == DILUTION else table.rows.varies.capitalize(),
         heads=tuple(table.columns.heads.values()),
         parts=("published", "measured") if table.values else ("measured",),
         rows=tuple(rows),
     )
+
+
+def caption(table: Table, measure: str = "final") -> str:
+    """Give a table's caption; what papers published stays what it was."""
+    if measure != ROBUST or table.values:
+        return table.caption
+    return table.caption.replace("Clean test", "Robust test").replace("clean test", "robust test")
 
 
 def conditions(table: Table, measured: Measured, measure: str = "final") -> str:
