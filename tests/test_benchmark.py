@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import learning_oracle
 import numpy as np
@@ -311,6 +312,28 @@ def test_a_grid_is_of_several_networks(release, tmp_path, monkeypatch):
     assert [(one["network"], one["protocol"]["batch"]) for one in found] == [("lenet-5", 16), ("small", 32)]
     options = {"configurations": ["ops-2"], "protocol": "short-v1", "device": "cpu"}
     assert bench(release.folder, records, networks=networks, **options) == Records(records).read()
+
+
+@pytest.mark.parametrize("diverges", [False, True])
+def test_progress_counts_an_epoch_as_what_it_costs(release, tmp_path, short, monkeypatch, diverges):
+    """PGD-10 takes eleven passes where standard training takes one; UEraser-max draws five times."""
+    shown = []
+
+    def bar(description, total, unit):
+        shown.append(total)
+        return nullcontext(SimpleNamespace(update=shown.append, set_postfix_str=len))
+
+    def epochs(run, engine):
+        yield {"test_accuracy": 1.0, "train_accuracy": 1.0, "parameter_distance": 0.0}
+        if diverges:
+            raise DivergedError
+        yield {"test_accuracy": 1.0, "train_accuracy": 1.0, "parameter_distance": 0.0}
+
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.progress_bar", bar)
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", epochs)
+    options = {"configurations": ["ops"], "protocol": "short-v1", "device": "cpu", "allow_unverified": True}
+    bench(release.folder, tmp_path / "r.jsonl", strategies=["standard", "at", "ueraser-max"], **options)
+    assert shown == [2 * (1 + 11 + 5), 1, 1, 11, 11, 5, 5]
 
 
 def test_what_another_process_ended_meanwhile_is_not_done_again(release, tmp_path, short, monkeypatch):

@@ -42,6 +42,17 @@ class Cell:
     network: str
     seed: int
 
+    @property
+    def epoch_cost(self) -> int:
+        """What an epoch takes, in epochs of standard training: each step of an attack is one more."""
+        adversary = self.strategy.adversary
+        return self.strategy.draws * (1 if adversary is None else 1 + adversary.steps)
+
+    @property
+    def cost(self) -> int:
+        """What the run takes, in epochs of standard training."""
+        return self.protocol.epochs * self.epoch_cost
+
     def settings(self, released: Released) -> dict[str, Any]:
         """Give all that decides the result, but for the machine."""
         return {
@@ -134,7 +145,7 @@ def bench(
     left = {identity: cell for identity, cell in wanted.items() if identity not in done}
     if left and not allow_unverified:
         _verify(released)
-    with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
+    with progress_bar("bench", sum(cell.cost for cell in left.values()), unit="standard epoch") as bar:
         if mapper is None:
             runs = _run_here(left, released, kept, device, bar)
         else:
@@ -178,7 +189,7 @@ def _run_here(
         with records.claimed(identity) as mine:
             # Another process may have ended it since the grid began.
             if not mine or identity in records.done():
-                bar.update(cell.protocol.epochs)
+                bar.update(cell.cost)
                 continue
             bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, {cell.network}, seed {cell.seed}")
             record = _run(identity, cell, released, engine, bar.update)
@@ -195,17 +206,17 @@ def _run_there(
     with ExitStack() as claims:
         mine = [identity for identity in cells if claims.enter_context(records.claimed(identity))]
         left = [(identity, cells[identity]) for identity in mine if identity not in records.done()]
-        bar.update(sum(cell.protocol.epochs for cell in cells.values()) - sum(cell.protocol.epochs for _, cell in left))
+        bar.update(sum(cell.cost for cell in cells.values()) - sum(cell.cost for _, cell in left))
         for cell, record in spread(partial(_run_task, released, device), left):
             if record is not None:
                 records.append(record)
-            bar.update(cell.protocol.epochs)
+            bar.update(cell.cost)
             yield cell, record
 
 
 def _run_task(released: Released, device: str, task: tuple[str, Cell]) -> tuple[Cell, dict[str, Any] | None]:
     identity, cell = task
-    return cell, _run(identity, cell, released, Engine.on(device), lambda epochs: None)
+    return cell, _run(identity, cell, released, Engine.on(device), lambda cost: None)
 
 
 def _run(
@@ -225,12 +236,12 @@ def _run(
             for epoch in train(run, engine):
                 epochs.append(epoch)
                 times.append(time.perf_counter())
-                tick(1)
+                tick(cell.epoch_cost)
     except torch.OutOfMemoryError:
         return None
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
-        tick(cell.protocol.epochs - len(epochs))
+        tick(cell.cost - len(epochs) * cell.epoch_cost)
     seconds = time.perf_counter() - times[0]
     return {
         "id": identity,
