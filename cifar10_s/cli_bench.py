@@ -29,15 +29,18 @@ def bench_command(
         typer.Option(
             "--strategy",
             "-s",
-            help="How to train: standard, mixup, randaugment, at … (any other name lists all), or your own as "
-            "package.module:name; repeat it for several.  [default: standard]",
+            help="How to train: standard, mixup, randaugment, at, dilution-K … (any other name lists all), or your own "
+            "as package.module:name; repeat it for several.  [default: standard]",
         ),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(help="paper-v1, quick-v1 or cpu-v1.  [default: quick-v1 on a GPU, else cpu-v1]"),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Such as resnet-18.  [default: the protocol's]")] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as resnet-18; repeat it for several.  [default: the protocol's]"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from 0; at most 1000.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     engine: Engine = "local",
@@ -67,7 +70,7 @@ def bench_command(
         configurations=configuration or None,
         strategies=strategy or ("standard",),
         protocol=protocol,
-        network=network,
+        networks=network or None,
         seeds=seeds,
         device=device,
         engine=engine,
@@ -86,8 +89,8 @@ def _line(record: Mapping[str, Any]) -> str:
     settings, results = record["settings"], record["results"]
     measured = f"test {results['final']:5.1f} %, peak {results['peak']:5.1f} %" if "final" in results else ""
     failed = f"failed: {results['reason']}" if record["status"] == "failed" else ""
-    cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} seed {settings['seed']}"
-    return f"{cell}  {measured} {failed}".rstrip()
+    cell = f"{settings['configuration']:20} {settings['strategy']['name']:12} {settings['network']:9}"
+    return f"{cell} seed {settings['seed']}  {measured} {failed}".rstrip()
 
 
 def tables_command(
@@ -97,17 +100,19 @@ def tables_command(
         typer.Option(
             "--table",
             "-t",
-            help="1, 2, 3, 5 or 6 of the paper, apbench, or grid (all that was measured); repeat it for several.  "
-            "[default: all]",
+            help="1, 2, 3, 5 or 6 of the paper, apbench, grid (all that was measured), transfer (between networks), or "
+            "dilution (with clean images); repeat it for several.  [default: all]",
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown or latex.")] = "markdown",  # noqa: A002 (its name)
-    measure: Annotated[str, typer.Option(help="final, peak or last-5-mean test accuracy.")] = "final",
+    measure: Annotated[
+        str, typer.Option(help="final, peak or last-5-mean test accuracy; or robust, under attack.")
+    ] = "final",
     protocol: Annotated[str | None, typer.Option(help="Only what was measured by this one.  [default: each]")] = None,
     source: Annotated[str | None, typer.Option(help="Only what was measured on its images.  [default: each]")] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else the protocol's]"),
+        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else each]"),
     ] = None,
     pixels: Annotated[
         list[str] | None,
@@ -141,7 +146,7 @@ def report_command(
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     network: Annotated[
         str | None,
-        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else the protocol's]"),
+        typer.Option(help="Whose cells, where rows are no networks.  [default: the paper's, else each]"),
     ] = None,
     plots: Annotated[bool, typer.Option(help="Draw plots of the records, which takes matplotlib.")] = True,
 ) -> None:

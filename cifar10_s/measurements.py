@@ -11,8 +11,8 @@ from cifar10_s.benchmark.sheet import markdown
 from cifar10_s.card import Measurement
 from cifar10_s.records import RELEASED
 
-# The tables of a card, where anything in them was measured: all of it, then the paper's.
-SHOWN = ("grid", "1", "2", "3", "5", "6")
+# The tables of a card, where anything in them was measured: all of it, then what compares it, then the paper's.
+SHOWN = ("grid", "transfer", "dilution", "1", "2", "3", "5", "6")
 
 
 def write_measurements(folder: Path, report: Report) -> list[Measurement]:
@@ -49,6 +49,6 @@ def _write(folder: Path, report: Report, measured: Measured, number: int) -> Mea
     return Measurement(
         protocol=measured.records[0]["settings"]["protocol"],
         networks=tuple(measured.names("network")),
-        tables=tuple(map(markdown, report.sheets(measured, SHOWN))),
+        tables=tuple(map(markdown, (*report.sheets(measured, SHOWN), *report.robust(measured)))),
         figures=figures,
     )

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import learning_oracle
 import numpy as np
@@ -20,10 +21,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_learned import learnable
+from typer.testing import CliRunner
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Adversary, Protocol, Released, Strategy, bench
 from cifar10_s.benchmark.analysis import shuffle_perturbations
+from cifar10_s.benchmark.protocols import OWN
 from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
+from cifar10_s.cli import app
 from cifar10_s.engine import Engine
 from cifar10_s.errors import BuildError, SourceError, UsageError, VerificationError
 from cifar10_s.nets import NETWORKS, SmallNet
@@ -302,9 +306,45 @@ def test_a_grid_does_each_cell_once(release, tmp_path, short, monkeypatch):
     assert len(Records(path).read()) == 3
 
 
+def test_a_grid_is_of_several_networks(release, tmp_path, monkeypatch):
+    """Each under the numbers that the protocol has for it."""
+    monkeypatch.setitem(PROTOCOLS, "short-v1", replace(SHORT, epochs=1))
+    monkeypatch.setitem(OWN, ("short-v1", "lenet-5"), {"batch": 16})
+    records, networks = tmp_path / "r.jsonl", ("lenet-5", "small")
+    command = ["bench", str(release.folder), "-c", "ops-2", "--protocol", "short-v1", "--device", "cpu", "--json"]
+    named = [word for network in networks for word in ("--network", network)]
+    done = CliRunner().invoke(app, [*command, *named, "--records", str(records)])
+    found = [record["settings"] for record in map(json.loads, done.stdout.splitlines())]
+    assert [(one["network"], one["protocol"]["batch"]) for one in found] == [("lenet-5", 16), ("small", 32)]
+    options = {"configurations": ["ops-2"], "protocol": "short-v1", "device": "cpu"}
+    assert bench(release.folder, records, networks=networks, **options) == Records(records).read()
+
+
+@pytest.mark.parametrize("diverges", [False, True])
+def test_progress_counts_an_epoch_as_what_it_costs(release, tmp_path, short, monkeypatch, diverges):
+    """PGD-10 takes eleven passes where standard training takes one; UEraser-max draws five times."""
+    shown = []
+
+    def bar(description, total, unit):
+        shown.append(total)
+        return nullcontext(SimpleNamespace(update=shown.append, set_postfix_str=len))
+
+    def epochs(run, engine):
+        yield {"test_accuracy": 1.0, "train_accuracy": 1.0, "parameter_distance": 0.0}
+        if diverges:
+            raise DivergedError
+        yield {"test_accuracy": 1.0, "train_accuracy": 1.0, "parameter_distance": 0.0}
+
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.progress_bar", bar)
+    monkeypatch.setattr("cifar10_s.benchmark.sweep.train", epochs)
+    options = {"configurations": ["ops"], "protocol": "short-v1", "device": "cpu", "allow_unverified": True}
+    bench(release.folder, tmp_path / "r.jsonl", strategies=["standard", "at", "ueraser-max"], **options)
+    assert shown == [2 * (1 + 11 + 5), 1, 1, 11, 11, 5, 5]
+
+
 def test_what_another_process_ended_meanwhile_is_not_done_again(release, tmp_path, short, monkeypatch):
     """Between the look at the records and the claim."""
-    options = {"configurations": ["ops-2"], "protocol": "short-v1", "network": "lenet-5", "device": "cpu"}
+    options = {"configurations": ["ops-2"], "protocol": "short-v1", "networks": ["lenet-5"], "device": "cpu"}
     theirs = bench(release.folder, tmp_path / "theirs.jsonl", **options)
     ours, claimed = Records(tmp_path / "ours.jsonl"), Records.claimed
 
@@ -339,7 +379,7 @@ def test_records_are_appended_one_at_a_time(tmp_path, monkeypatch):
 def test_two_processes_share_a_grid(release, tmp_path):
     """Started at once: each cell is done by one of them, whole; neither stops for the other."""
     records, cells = Records(tmp_path / "r.jsonl"), ["ops-2", "ops-std", "random-pixel"]
-    options = {"configurations": cells, "protocol": "short-v1", "network": "lenet-5", "device": "cpu"}
+    options = {"configurations": cells, "protocol": "short-v1", "networks": ["lenet-5"], "device": "cpu"}
     code = f"""
 from cifar10_s.benchmark import PROTOCOLS, Protocol, bench
 PROTOCOLS["short-v1"] = Protocol(**{replace(SHORT, epochs=1).settings()})
@@ -399,11 +439,14 @@ def test_a_run_that_does_not_fit_is_not_recorded_and_the_grid_goes_on(release, t
         ({"configurations": ["nope"]}, "unknown configuration 'nope': expected one of clean, ops"),
         ({"strategies": ["nope"]}, "unknown strategy 'nope'"),
         ({"protocol": "nope"}, "unknown protocol 'nope': expected one of paper-v1"),
-        ({"network": "nope"}, "unknown network 'nope'"),
+        ({"networks": ["small", "nope"]}, "unknown network 'nope'"),
         ({"seeds": 0}, "seeds: expected 1 to 1000, got 0"),
         ({"seeds": 10**20}, "seeds: expected 1 to 1000, got 1000"),
         ({"strategies": ["standard", "dilution-5000"]}, "expected at most the 1438 images there are, got 5000"),
-        ({"network": "of-large-images"}, "'of-large-images' needs images of at least 16×16 pixels, got 8×8"),
+        (
+            {"networks": ["small", "of-large-images"]},
+            "'of-large-images' needs images of at least 16×16 pixels, got 8×8",
+        ),
     ],
 )
 def test_a_grid_of_what_is_not_there_is_refused(release, tmp_path, monkeypatch, options, message):

@@ -49,7 +49,7 @@ GIVEN = {"build": ["--source", "sample"], "report": ["--no-plots"]}
 PARSED = {
     "cifar10-s build -c em -c em-ops --budget small": "trains networks, for minutes",
     "cifar10-s build -c all --yes": "trains networks, for days",
-    "cifar10-s bench cifar10-s -c ops --protocol paper-v1 --network wrn-28-10 --records results.jsonl": "hours",
+    "cifar10-s bench cifar10-s -c ops --protocol paper-v1 --network resnet-18 --network wrn-28-10": "hours",
     "hf auth login": "asks a person for a token",
     "pip install 'cifar10-s[distributed]'": "the network; a test installs the wheel",
     **dict.fromkeys(

@@ -15,12 +15,12 @@ from cifar10_s.records import RELEASED, Records, run_id
 NAMES = ["clean", "ops"]
 
 
-def runs(release, configurations=("clean", "ops"), **changes):
+def runs(release, configurations=("clean", "ops"), network="small", **changes):
     """Made-up runs on a release's own images."""
     manifest = release.manifest
     for seed, name in enumerate(configurations):
         yield record(
-            name, seed=seed, network="small", source=manifest["title"],
+            name, seed=seed, network=network, source=manifest["title"],
             pixels=manifest["configurations"][name]["pixels_sha256"],
             test=manifest["splits"]["test"]["pixels_sha256"], **changes,
         )  # fmt: skip
@@ -68,6 +68,15 @@ def test_the_card_shows_what_was_measured_on_these_images(plain, measured):
     assert {
         k: v for k, v in plain.files.items() if k.startswith(("data/", "recipes/"))
     }.items() <= measured.files.items()
+
+
+def test_records_of_other_networks_alone_have_a_grid_each(plain, tmp_path):
+    """Neither is the protocol's own."""
+    own = [one for network in ("lenet-5", "vgg-16") for one in runs(plain, network=network)]
+    build(tmp_path / "digits", [write(tmp_path / "r.jsonl", own)])
+    card = (tmp_path / "digits" / "README.md").read_text()
+    assert card.count("Clean test accuracy (%) by configuration") == 2
+    assert card.count("Transfer between networks") == 1
 
 
 def test_the_same_records_are_the_same_build_and_others_are_not(plain, measured, tmp_path):

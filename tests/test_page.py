@@ -272,11 +272,12 @@ def test_what_are_no_records_gets_a_line(release, tmp_path, content, error, mess
     assert not (tmp_path / "report.html").exists()
 
 
-def test_records_of_two_networks_ask_for_one(release, tmp_path):
+def test_records_of_two_networks_have_a_grid_each(release, tmp_path):
     several = [*records_of(release, network="vgg-16"), *records_of(release, network="resnet-50")]
     records = written(tmp_path / "bench.jsonl", several)
-    with pytest.raises(UsageError, match="expected one: name it"):
-        render(release.folder, records=[records])
+    captions = Parsed(render(release.folder, records=[records], plots=False)).text("caption")
+    for shown in ("network vgg-16", "network resnet-50", "Transfer between networks"):
+        assert shown in captions
     assert "network vgg-16" in Parsed(render(release.folder, records=[records], network="vgg-16")).text("caption")
 
 

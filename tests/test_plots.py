@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from cifar10_s.benchmark import plots
 from cifar10_s.benchmark.drawing import COLORS
 from cifar10_s.benchmark.measured import Measured
-from cifar10_s.benchmark.tables import layout
+from cifar10_s.benchmark.report import Report
+from cifar10_s.benchmark.tables import layouts
 from cifar10_s.cli import app
 from cifar10_s.errors import UsageError
 
@@ -50,8 +51,7 @@ def every_figure(measured):
     return [
         plots.training_curves(measured, network="small", strategy="standard"),
         plots.training_curves(measured, network="small", configuration="ops"),
-        plots.comparison(layout("5", measured), measured),
-        plots.comparison(layout("grid", measured), measured, network="small"),
+        *(plots.comparison(table, measured) for name in ("5", "grid", "transfer") for table in layouts(name, measured)),
         plots.parameter_distance(measured, network="small"),
     ]
 
@@ -103,7 +103,7 @@ def test_a_configurations_figure_has_a_panel_a_strategy(measured):
 def test_a_comparison_has_both_numbers_on_the_line_of_their_row():
     records = [record("ops", seed=seed, final=final, **RESNET) for seed, final in enumerate((10.0, 14.0, None))]
     several = Measured(records, protocol="quick-v1")
-    clean, em, ops, both = plots.comparison(layout("5", several), several).axes
+    clean, em, ops, both = plots.comparison(*layouts("5", several), several).axes
     assert [axis.get_title() for axis in (clean, em, ops, both)] == ["Clean", "EM", "OPS", "CIFAR-10-S"]
     assert [len(axis.containers) for axis in (clean, em, ops, both)] == [0, 0, 1, 0]
     published = {round(float(line.get_ydata()[0])): float(line.get_xdata()[0]) for line in em.lines}
@@ -113,6 +113,27 @@ def test_a_comparison_has_both_numbers_on_the_line_of_their_row():
     (ends,) = bar.get_segments()
     assert ends[:, 0] == pytest.approx([12 - 8**0.5, 12 + 8**0.5])
     assert clean.get_yticklabels()[0].get_text() == "Standard"
+
+
+def test_dilution_is_a_line_a_configuration(tmp_path):
+    records = [
+        record(configuration, strategy, seed=seed, final=final)
+        for configuration, strategy, seed, final in (
+            ("ops", "dilution-1000", 0, 40), ("ops", "standard", 0, 10), ("ops", "standard", 1, 14),
+            ("ops", "dilution-20", 0, 12), ("em", "standard", 0, 20), ("em", "dilution-1000", 0, None),
+        )
+    ]  # fmt: skip
+    some = Measured(records, protocol="cpu-v1")
+    (table,) = layouts("dilution", some)
+    (axis,) = plots.dilution(table, some).axes
+    ops, em = axis.containers
+    assert [one.get_label() for one in (ops, em)] == ["ops", "em"]
+    assert [list(map(float, values)) for values in ops[0].get_data()] == [[0, 20, 1000], [12, 12, 40]]
+    assert [list(map(float, values)) for values in em[0].get_data()] == [[0], [20]]
+    file = tmp_path / "bench.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in records))
+    drawn = Report.of([file]).plot(tmp_path / "figures")
+    assert "cpu-v1-cifar-10-table-dilution.png" in [path.name for path in drawn]
 
 
 def test_the_distance_is_drawn_where_it_was_recorded(measured):
@@ -170,7 +191,7 @@ def test_the_command_writes_a_figure_of_all_that_was_measured(tmp_path):
     assert sorted(path.stem for path in folder.iterdir()) == sorted(
         [f"cpu-v1-cifar-10-{name}" for name in (
             "curves-small-at", "curves-small-standard", "curves-vgg-16-standard", "distance-small-standard",
-            "table-5", "table-6", "table-apbench", "table-grid",
+            "table-5", "table-6", "table-apbench", "table-grid-small", "table-grid-vgg-16", "table-transfer",
         )]
         + [f"cpu-v1-a-b-{name}{number}" for name in of_others for number in ("", "-2")]
     )  # fmt: skip

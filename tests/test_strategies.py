@@ -521,6 +521,17 @@ def test_dilution_replaces_exactly_so_many(seed, count):
     assert np.array_equal(diluted[replaced], clean.pixels[replaced])
 
 
+def test_any_dilution_has_a_name():
+    assert find("dilution-250").settings() == {
+        "name": "dilution-250", "prepare": {"is": "Dilution", "count": 250}, "draws": 1,
+    }  # fmt: skip
+    assert find("dilution-250").needs_clean
+    assert find("dilution-500") is STRATEGIES["dilution-500"]
+    for name in ("dilution-0", "dilution-", "dilution--1", "dilution-010", "dilution-x", "dilution-1.5", "dilution-٣"):
+        with pytest.raises(UsageError, match=f"unknown strategy '{name}': .*, dilution-K for any K from 1, your own"):
+            find(name)
+
+
 def test_dilution_s_errors():
     images = make_images(0, 30)
     for clean, reason in (

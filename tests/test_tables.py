@@ -18,7 +18,7 @@ from cifar10_s.benchmark.published import TABLES
 from cifar10_s.benchmark.report import Report
 from cifar10_s.benchmark.sheet import Sheet, latex, markdown
 from cifar10_s.benchmark.strategies import STRATEGIES
-from cifar10_s.benchmark.tables import NAMES, layout, network_of, render
+from cifar10_s.benchmark.tables import COMPARED, NAMES, is_shown, layouts, render
 from cifar10_s.cli import app
 from cifar10_s.errors import SourceError, UsageError, printable
 from cifar10_s.nets import NETWORKS
@@ -161,6 +161,29 @@ def test_the_measure_is_a_parameter_and_named(measure, value, says):
     assert says in text.splitlines()[0]
 
 
+def test_robust_accuracy_is_of_runs_with_an_adversary(tmp_path):
+    attacked = {"settings": {"strategy": {"adversary": {"steps": 10}}}}
+    records = [
+        record("ops", final=11), record("ops", "cutout", final=None), record("em", final=20),
+        record("ops", "at", robust_accuracy=30.0, **attacked), record("ops", "at", seed=1, **attacked),
+        record("ops", "at", seed=2, final=None, **attacked), record("clean", "at", robust_accuracy=40.0, **attacked),
+    ]  # fmt: skip
+    text = render("grid", records, protocol="cpu-v1", measure="robust")
+    assert text.startswith(
+        "Robust test accuracy (%) by configuration and training strategy. Measured: accuracy under PGD"
+    )
+    assert {place: one for place, one in cell_texts(text).items() if one != "—"} == {
+        ("ops", "at"): "30.00 (n=1, 1 failed)", ("clean", "at"): "40.00 (n=1)",
+    }  # fmt: skip
+    assert "clean test accuracy" in render("5", records, protocol="cpu-v1", measure="robust")
+    path = tmp_path / "bench.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    report = Report.of([path])
+    (alone,) = report.robust(report.measured("cpu-v1", SOURCE))
+    assert cell_texts(markdown(alone)) == {("clean", "at"): "40.00 (n=1)", ("ops", "at"): "30.00 (n=1)"}
+    assert not list(report.robust(Measured(records[:3], protocol="cpu-v1")))
+
+
 def test_failed_runs_are_counted_and_never_averaged():
     records = [record("em", seed=seed, final=final, **RESNET) for seed, final in enumerate([20.0, None, 30.0, None])]
     # What a failed run had measured before it failed.
@@ -250,8 +273,8 @@ def test_a_done_run_without_its_result_is_an_error():
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [
-        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid"),
-        ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean"),
+        ("4", {}, "unknown table '4': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, dilution"),
+        ("5", {"measure": "best"}, "unknown measure 'best': expected one of final, peak, last-5-mean, robust"),
         ("5", {"format": "html"}, "unknown format 'html': expected one of markdown, latex"),
         ("5", {"network": "resnet-19"}, "unknown network 'resnet-19'"),
     ],
@@ -268,18 +291,42 @@ def test_one_network_alone_is_in_a_cell():
 
     def shown(names, table="5", asked=None):
         some = Measured([one for one in records if one["settings"]["network"] in names], protocol="cpu-v1")
-        return network_of(layout(table, some), some, asked)
+        return [one.fixed.get("network") for one in layouts(table, some, asked)]
 
-    assert shown(["small", "resnet-18", "vgg-16"]) == "resnet-18"
-    assert shown(["small", "resnet-18", "vgg-16"], "grid") == "small"
-    assert shown(["small", "vgg-16"]) == "small"
-    assert shown(["vgg-16"]) == "vgg-16"
-    assert shown(["small", "vgg-16"], asked="vgg-16") == "vgg-16"
-    assert shown(["small", "vgg-16"], "2") is None
+    assert shown(["small", "resnet-18", "vgg-16"]) == ["resnet-18"]
+    assert shown(["small", "resnet-18", "vgg-16"], "grid") == ["small", "vgg-16", "resnet-18"]
+    assert shown(["small", "vgg-16"]) == ["small"]
+    assert shown(["vgg-16"]) == ["vgg-16"]
+    assert shown(["vgg-16", "resnet-18"], "1") == ["vgg-16", "resnet-18"]
+    assert shown(["small", "vgg-16"], asked="vgg-16") == ["vgg-16"]
+    assert shown(["small", "vgg-16"], "2") == [None]
+    assert shown([], "5") == ["resnet-18"]
+    assert shown([], "grid") == [None]
     text = render("grid", records, protocol="cpu-v1", network="vgg-16")
     assert cell_texts(text)["ops", "standard"] == "3.00 (n=1)"
-    with pytest.raises(UsageError, match="several networks, vgg-16, resnet-18: expected one: name it as network"):
-        render("grid", records[1:], protocol="cpu-v1")
+    both = render("grid", records[1:], protocol="cpu-v1").split("\n\nClean")
+    assert [cell_texts(one)["ops", "standard"] for one in both] == ["3.00 (n=1)", "2.00 (n=1)"]
+
+
+def test_transfer_is_shown_of_two_networks(tmp_path):
+    records = [
+        record("clean", network="lenet-5", final=60), record("ops", network="lenet-5", final=20),
+        record("ops", network="vgg-16", final=30), record("em", "at", network="resnet-50"),
+    ]  # fmt: skip
+    path = tmp_path / "bench.jsonl"
+
+    def captions(count):
+        path.write_text("".join(json.dumps(one) + "\n" for one in records[:count]))
+        report = Report.of([path])
+        return [one.splitlines()[0].split(" (%)")[0] for one in report.tables() + report.tables(["transfer"])]
+
+    title = "Transfer between networks: clean test accuracy"
+    assert captions(2).count(title) == 1
+    assert captions(4).count(title) == 2
+    assert cell_texts(Report.of([path]).tables(["transfer"])[0]) == {
+        ("lenet-5", "clean"): "60.00 (n=1)", ("lenet-5", "ops"): "20.00 (n=1)",
+        ("vgg-16", "clean"): "—", ("vgg-16", "ops"): "30.00 (n=1)",
+    }  # fmt: skip
 
 
 def test_the_grid_holds_what_there_is_in_our_order():
@@ -295,6 +342,27 @@ def test_the_grid_holds_what_there_is_in_our_order():
         for row in ("clean", "ops-2", "em", "theirs")
         for column in ("standard", "at", "a-new-one")
     }  # fmt: skip
+
+
+def test_dilution_is_shown_of_configurations_with_two_points():
+    records = [
+        record(configuration, strategy, seed=seed, final=final)
+        for configuration, strategy, seed, final in (
+            ("ops", "dilution-5000", 0, 40), ("ops", "dilution-250", 0, 20), ("ops", "dilution-250", 1, 24),
+            ("ops", "standard", 0, 10), ("ops", "dilution-mine", 0, 1), ("em", "dilution-250", 0, 30),
+            ("em", "dilution-100", 0, None), ("clean", "standard", 0, 90), ("clean", "at", 0, 80),
+        )
+    ]  # fmt: skip
+    text = render("dilution", records, protocol="cpu-v1")
+    assert text.splitlines()[2] == "| Clean images | ops | em |"
+    assert cell_texts(text) == {
+        ("0", "ops"): "10.00 (n=1)", ("0", "em"): "—",
+        ("100", "ops"): "—", ("100", "em"): "— (1 failed)",
+        ("250", "ops"): "22.00 ± 2.83 (n=2)", ("250", "em"): "30.00 (n=1)",
+        ("5000", "ops"): "40.00 (n=1)", ("5000", "em"): "—",
+    }  # fmt: skip
+    (table,) = layouts("dilution", Measured(records[-2:], protocol="cpu-v1"))
+    assert not is_shown(table)
 
 
 def test_the_shuffled_noise_test_takes_evaluations_where_records_have_them():
@@ -400,7 +468,7 @@ def test_the_command_prints_a_table_for_each_protocol_and_source(file):
     ]  # fmt: skip
     assert "| 12.00 ± 1.41 (n=2) |" in done.stdout
     every = invoke(file / "0.jsonl")
-    assert every.stdout.count("Measured: ") == len(NAMES)
+    assert every.stdout.count("Measured: ") == len(NAMES) - len(COMPARED)
     assert every.stdout == "\n".join(Report.of([file / "0.jsonl"]).tables())
 
 
@@ -417,7 +485,7 @@ def test_the_command_narrows_what_it_prints(file):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, all"),
+        (["-t", "7"], "unknown table '7': expected one of 1, 2, 3, 5, 6, apbench, grid, transfer, dilution, all"),
         (["--protocol", "x"], "unknown protocol 'x': expected one of cpu-v1"),
         (["--source", "x"], "unknown source 'x': expected one of CIFAR-10"),
         (["--pixels", "ops"], "--pixels: expected CONFIGURATION=DIGEST, such as em=58e7baca, got 'ops'"),

@@ -1,6 +1,7 @@
 """Measured: the records of one protocol on one source's images, nothing mixed that must not be."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from cifar10_s.benchmark.cell import Cell
@@ -17,7 +18,10 @@ MEASURES: dict[str, tuple[str, str]] = {
     "final": ("final", "accuracy after the last epoch"),
     "peak": ("peak", "best accuracy of all epochs"),
     "last-5-mean": ("last_5_mean", "mean accuracy of the last five epochs"),
+    "robust": ("robust_accuracy", "accuracy under PGD-20 within 8/255, after the last epoch of adversarial training"),
 }
+# The measure that only runs with an adversary have.
+ROBUST = "robust"
 KNOWN: dict[str, Mapping[str, object]] = {"configuration": RECIPES, "strategy": STRATEGIES, "network": NETWORKS}
 TEST = "test"
 
@@ -70,9 +74,12 @@ class Measured:
         _refuse_two_settings(left)
         self.records = left
 
-    def names(self, what: str) -> list[str]:
-        """Name the ``configuration``, ``strategy`` or ``network`` of each record, each once, in our tables' order."""
-        found, known = {_coordinates(record)[what] for record in self.records}, KNOWN[what]
+    def names(self, what: str, where: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+        """Name the ``configuration``, ``strategy`` or ``network`` of records, each once, in our tables' order.
+
+        ``where`` names what they must be of, as for `runs`.
+        """
+        found, known = {_coordinates(record)[what] for record in self.runs(where)}, KNOWN[what]
         return [name for name in known if name in found] + sorted(found.difference(known))
 
     @property
@@ -101,11 +108,13 @@ class Measured:
         UsageError
             For an unknown measure.
         SourceError
-            For a run that is done and has no such result.
+            For a run that is done and has no such result; one without ``robust`` is left out.
         """
         if measure not in MEASURES:
             raise unknown("measure", measure, MEASURES)
-        runs = self.runs(where)
+        runs = [
+            record for record in self.runs(where) if measure != ROBUST or "adversary" in record["settings"]["strategy"]
+        ]
         done = [record for record in runs if record["status"] == "done"]
         values = [_value(record, where.get("evaluation"), measure) for record in done]
         return Cell(
@@ -224,11 +233,13 @@ def _refuse_two_settings(records: list[Record]) -> None:
 
 
 def _value(record: Record, evaluation: str | None, measure: str) -> float | None:
-    """Give the accuracy of a run that is done; None where that evaluation was not made."""
+    """Give the accuracy of a run that is done; None where that evaluation, or that attack, was not made."""
     results, key = record["results"], MEASURES[measure][0]
     if evaluation is not None:
         value = results.get("evaluations", {}).get(evaluation)
         return None if value is None else float(value)
+    if measure == ROBUST and key not in results:
+        return None
     if key not in results:
         raise SourceError(f"run {record['id']}: is done, but has no result {key!r}: mend or remove its line")
     return float(results[key])

@@ -9,14 +9,14 @@ import numpy as np
 from cifar10_s.benchmark.drawing import COLORS, STROKES, finish, panels, png, styled, text
 from cifar10_s.benchmark.measured import Measured, Record
 from cifar10_s.benchmark.published import Table
-from cifar10_s.benchmark.tables import cells, conditions
+from cifar10_s.benchmark.tables import caption, cells, conditions
 from cifar10_s.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "done", "parameter_distance", "png", "title", "training_curves", "with_distance"]
+__all__ = ["comparison", "dilution", "done", "parameter_distance", "png", "title", "training_curves", "with_distance"]
 
 # The curves, as records and legends call them.
 CURVES = {"test_accuracy": "clean test images", "train_accuracy": "training images"}
@@ -83,14 +83,14 @@ def _band(axis: "Axes", accuracies: Sequence[Sequence[float]], label: str, color
 
 
 @styled()
-def comparison(table: Table, measured: Measured, *, network: str | None = None, measure: str = "final") -> "Figure":
+def comparison(table: Table, measured: Measured, measure: str = "final") -> "Figure":
     """Draw a table: a panel a column, a line a row, the published number and the measured one with its deviation.
 
     Parameters
     ----------
     table
-        From `tables.layout`.
-    measured, network, measure
+        From `tables.layouts`.
+    measured, measure
         As for `tables.render`.
 
     Raises
@@ -98,7 +98,7 @@ def comparison(table: Table, measured: Measured, *, network: str | None = None, 
     UsageError
         As `tables.render`, and where matplotlib is not installed.
     """
-    found = cells(table, measured, network=network, measure=measure)
+    found = cells(table, measured, measure)
     rows, columns = table.rows.heads, table.columns.heads
     figure, axes = panels(len(columns), columns=4, height=70 + 26 * len(rows), share_rows=True)
     for axis, (column, head) in zip(axes, columns.items(), strict=True):
@@ -114,7 +114,39 @@ def comparison(table: Table, measured: Measured, *, network: str | None = None, 
         axis.set(title=text(head), xlabel="accuracy, %", xlim=(-2, 102), ylim=(len(rows) - 0.5, -0.5))
         axis.set_xticks(range(0, 101, 25))
         axis.set_yticks(range(len(rows)), list(map(text, rows.values())))
-    finish(figure, f"{table.caption}. {conditions(table, measured, network=network, measure=measure)}")
+    finish(figure, f"{caption(table, measure)}. {conditions(table, measured, measure)}")
+    return figure
+
+
+@styled()
+def dilution(table: Table, measured: Measured, measure: str = "final") -> "Figure":
+    """Draw a table of dilution: accuracy against the number of clean images, a line a configuration.
+
+    Parameters
+    ----------
+    table
+        From `tables.layouts`.
+    measured, measure
+        As for `tables.render`.
+
+    Raises
+    ------
+    UsageError
+        As `tables.render`, and where matplotlib is not installed.
+    """
+    found = cells(table, measured, measure)
+    figure, (axis,) = panels(1, columns=1, height=400)
+    for (column, head), color, stroke in zip(table.columns.heads.items(), cycle(COLORS), cycle(STROKES), strict=False):
+        points = {
+            int(count): found[row, column] for row, count in table.rows.heads.items() if found[row, column].values
+        }
+        axis.errorbar(
+            list(points), [cell.mean for cell in points.values()],
+            yerr=[cell.deviation or 0 for cell in points.values()],
+            color=color, linestyle=stroke, marker="o", capsize=3, label=text(head),
+        )  # fmt: skip
+    axis.set(xlabel="training images that are clean", ylabel="accuracy, %", xlim=(0, None), ylim=(0, 102))
+    finish(figure, f"{caption(table, measure)}. {conditions(table, measured, measure)} Bars: sample standard deviation")
     return figure
 
 

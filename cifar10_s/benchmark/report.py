@@ -1,16 +1,18 @@
 """Report: all tables and plots of some files of records, a set for each protocol and source."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar10_s.benchmark.measured import TEST, Measured, Record, groups
+from cifar10_s.benchmark.measured import MEASURES, ROBUST, TEST, Measured, Record, groups
+from cifar10_s.benchmark.published import Table
 from cifar10_s.benchmark.record_form import misfit
 from cifar10_s.benchmark.sheet import Sheet
-from cifar10_s.benchmark.tables import NAMES, cells, layout, render, sheet
+from cifar10_s.benchmark.tables import DILUTION, GRID, NAMES, cells, is_shown, layouts, sheet, spelling
 from cifar10_s.errors import SourceError, UsageError, unknown
 from cifar10_s.records import Records
 
@@ -108,31 +110,40 @@ class Report:
 
     def sheets(self, measured: Measured, names: Iterable[str] = NAMES) -> Iterator[Sheet]:
         """Lay out those of the named tables in which something was measured, be it a failure."""
-        for table in (layout(name, measured) for name in names):
-            found = cells(table, measured, network=self.network, measure=self.measure)
-            if any(cell.values or cell.failed for cell in found.values()):
-                yield sheet(table, measured, network=self.network, measure=self.measure)
+        for table in self._shown(measured, names):
+            if any(cell.values or cell.failed for cell in cells(table, measured, self.measure).values()):
+                yield sheet(table, measured, self.measure)
 
-    def tables(self, names: Iterable[str] = (ALL,), *, format: str = "markdown") -> list[str]:  # noqa: A002 (as above)
+    def robust(self, measured: Measured) -> Iterator[Sheet]:
+        """Lay out the grids of robust accuracy, of the runs in which it was measured; none where there is none."""
+        attacked = [record for record in measured.records if MEASURES[ROBUST][0] in record["results"]]
+        if attacked:
+            alone = Measured(attacked, protocol=measured.protocol, source=measured.source, pixels=measured.pixels)
+            yield from replace(self, measure=ROBUST).sheets(alone, [GRID])
+
+    def _shown(self, measured: Measured, names: Iterable[str]) -> list[Table]:
+        return [table for name in names for table in layouts(name, measured, self.network) if is_shown(table)]
+
+    def tables(self, names: Collection[str] = (ALL,), *, format: str = "markdown") -> list[str]:  # noqa: A002 (as above)
         """Write tables; see `tables.render` for names, formats and errors.
 
         Parameters
         ----------
         names
-            Names of `tables.NAMES`; ``all`` stands for each.
+            Names of `tables.NAMES`; ``all`` stands for each that compares something.
         """
+        spelled = spelling(format)
         wanted = [name for given in names for name in (NAMES if given == ALL else (given,))]
         for name in wanted:
             if name not in NAMES:
                 raise unknown("table", name, [*NAMES, ALL])
         return [
-            render(
-                name, self.records, protocol=protocol, source=source, network=self.network, pixels=self.pixels,
-                measure=self.measure, format=format,
-            )
-            for protocol, source in self.groups
+            spelled(sheet(table, measured, self.measure))
+            for measured in (self.measured(*group) for group in self.groups)
             for name in dict.fromkeys(wanted)
-        ]  # fmt: skip
+            for table in layouts(name, measured, self.network)
+            if name in names or is_shown(table)
+        ]
 
     def plot(self, folder: str | Path) -> list[Path]:
         """Write a figure of each table in which something is measured, of training curves, and of distances.
@@ -171,11 +182,13 @@ class Report:
         """Draw each table in which something is measured; raises as `plot`."""
         from cifar10_s.benchmark import plots
 
-        for name in NAMES:
-            table = layout(name, measured)
-            found = cells(table, measured, network=self.network, measure=self.measure)
-            if any(cell.values for cell in found.values()):
-                yield f"table-{name}", plots.comparison(table, measured, network=self.network, measure=self.measure)
+        tables = self._shown(measured, NAMES)
+        of_name = Counter(table.name for table in tables)
+        for table in tables:
+            if any(cell.values for cell in cells(table, measured, self.measure).values()):
+                network = f"-{table.fixed['network']}" if of_name[table.name] > 1 else ""
+                draw = plots.dilution if table.name == DILUTION else plots.comparison
+                yield f"table-{table.name}{network}", draw(table, measured, self.measure)
 
     def curves(self, measured: Measured) -> Iterator[tuple[str, "Figure"]]:
         """Draw training curves, and distances of the weights, a figure for each strategy; raises as `plot`."""

@@ -1,5 +1,6 @@
 """The table of strategies, and finding one by its name or by the path of a user's own."""
 
+import re
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -14,15 +15,24 @@ from cifar10_s.benchmark.projection import OrthogonalProjection
 from cifar10_s.benchmark.strategy import AUGMENT, Strategy
 from cifar10_s.errors import UsageError, unknown
 
-__all__ = ["STRATEGIES", "Adversary", "Strategy", "find"]
+__all__ = ["PLAIN", "STRATEGIES", "Adversary", "Strategy", "clean_images", "find"]
+
+# Crop and flip alone.
+PLAIN = "standard"
 
 
 def _by_name(*strategies: Strategy) -> dict[str, Strategy]:
     return {strategy.name: strategy for strategy in strategies}
 
 
+def _dilution(count: int) -> Strategy:
+    return Strategy(
+        name=f"dilution-{count}", summary=f"{count} images are clean", prepare=Dilution(count=count), needs_clean=True
+    )
+
+
 _STANDARD = _by_name(
-    Strategy(name="standard", summary="crop and flip alone"),
+    Strategy(name=PLAIN, summary="crop and flip alone"),
     Strategy(name="mixup", summary="mixup, Beta(1, 1)", augment=Mixup()),
     Strategy(name="cutmix", summary="CutMix, Beta(1, 1)", augment=CutMix()),
     Strategy(name="cutout", summary="Cutout, a hole of half the image's sides", augment=Cutout()),
@@ -42,15 +52,7 @@ _DEFENCES = _by_name(
         summary="what a linear classifier sees is taken out",
         prepare=OrthogonalProjection(),
     ),
-    *(
-        Strategy(
-            name=f"dilution-{count}",
-            summary=f"{count} images are clean",
-            prepare=Dilution(count=count),
-            needs_clean=True,
-        )
-        for count in (100, 500, 1000, 5000)
-    ),
+    *(_dilution(count) for count in (100, 500, 1000, 5000)),
 )
 STRATEGIES: dict[str, Strategy] = {
     **_STANDARD,
@@ -67,9 +69,9 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def find(name: str) -> Strategy:
-    """Look up a strategy: a name of `STRATEGIES`, or a user's own as ``package.module:name``.
+    """Look up a strategy: a name of `STRATEGIES`, ``dilution-K``, or a user's own as ``package.module:name``.
 
-    The latter is a `Strategy` or an `Augmentation`, in a module that is installed or in the current folder. Records
+    The last is a `Strategy` or an `Augmentation`, in a module that is installed or in the current folder. Records
     know it by this path: what is changed but not renamed is taken for done.
 
     Raises
@@ -79,9 +81,11 @@ def find(name: str) -> Strategy:
     """
     if name in STRATEGIES:
         return STRATEGIES[name]
+    if count := clean_images(name):
+        return _dilution(count)
     module, _, attribute = name.partition(":")
     if not (module and attribute):
-        raise unknown("strategy", name, [*STRATEGIES, "your own as package.module:name"])
+        raise unknown("strategy", name, [*STRATEGIES, "dilution-K for any K from 1", "your own as package.module:name"])
     found = _load(name, module, attribute)
     if isinstance(found, Strategy):
         return replace(found, name=name)
@@ -91,6 +95,12 @@ def find(name: str) -> Strategy:
         f"strategy {name!r}: expected a Strategy or a function {AUGMENT}, "
         f"got {'the class ' + found.__name__ if isinstance(found, type) else type(found).__name__}"
     )
+
+
+def clean_images(name: str) -> int | None:
+    """Tell how many training images a strategy leaves clean and alone: none is standard; None for all others."""
+    found = re.fullmatch(r"dilution-([1-9][0-9]*)", name)
+    return int(found[1]) if found else 0 if name == PLAIN else None
 
 
 def _load(name: str, module: str, attribute: str) -> Any:

@@ -1,4 +1,4 @@
-"""Sweep: a grid of configuration × strategy × seed, cell by cell; what is recorded is not done again."""
+"""Sweep: a grid of configuration × strategy × network × seed, cell by cell; what is recorded is not done again."""
 
 import logging
 import platform
@@ -20,7 +20,7 @@ from cifar10_s.benchmark.analysis import CLEAN, evaluations
 from cifar10_s.benchmark.dilution import Dilution
 from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
 from cifar10_s.benchmark.released import Released
-from cifar10_s.benchmark.strategies import Strategy, find
+from cifar10_s.benchmark.strategies import PLAIN, Strategy, find
 from cifar10_s.benchmark.train import DivergedError, Run, train
 from cifar10_s.device import resolve_device
 from cifar10_s.distributed import RayMapper, start
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 MOST_SEEDS = 1000
 # Epochs at the end whose mean test accuracy is recorded besides the last and the best.
 LAST = 5
-# The strategy whose networks are evaluated on more than the test images.
-PLAIN = "standard"
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,17 @@ class Cell:
     protocol: Protocol
     network: str
     seed: int
+
+    @property
+    def epoch_cost(self) -> int:
+        """What an epoch takes, in epochs of standard training: each step of an attack is one more."""
+        adversary = self.strategy.adversary
+        return self.strategy.draws * (1 if adversary is None else 1 + adversary.steps)
+
+    @property
+    def cost(self) -> int:
+        """What the run takes, in epochs of standard training."""
+        return self.protocol.epochs * self.epoch_cost
 
     def settings(self, released: Released) -> dict[str, Any]:
         """Give all that decides the result, but for the machine."""
@@ -72,7 +81,7 @@ def bench(
     configurations: Iterable[str] | None = None,
     strategies: Iterable[str] = ("standard",),
     protocol: str | None = None,
-    network: str | None = None,
+    networks: Iterable[str] | None = None,
     seeds: int = 1,
     device: str = "auto",
     engine: str = "local",
@@ -97,8 +106,8 @@ def bench(
         Names of `strategies.STRATEGIES`, or of a user's own (see `strategies.find`).
     protocol
         A name of `protocols.PROTOCOLS`; by default ``quick-v1`` on a GPU, else ``cpu-v1``.
-    network
-        A name of `nets.NETWORKS`; by default the protocol's.
+    networks
+        Names of `nets.NETWORKS`; by default the protocol's own.
     seeds
         How many: 0 to seeds - 1; at most 1,000.
     device
@@ -129,12 +138,15 @@ def bench(
         raise unknown("protocol", chosen, PROTOCOLS)
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"seeds: expected 1 to {MOST_SEEDS}, got {seeds}")
-    net = network or PROTOCOLS[chosen].network
-    network_for(net, released.size)
+    nets = [PROTOCOLS[chosen].network] if networks is None else list(networks)
+    for net in nets:
+        network_for(net, released.size)
     names = released.select(configurations)
     cells = [
         Cell(configuration, strategy, PROTOCOLS[chosen].of(net), net, seed)
-        for seed, strategy, configuration in product(range(seeds), _find_all(strategies, released, names), names)
+        for seed, net, strategy, configuration in product(
+            range(seeds), nets, _find_all(strategies, released, names), names
+        )
     ]
     kept.check_writable()
     wanted = {run_id(cell.settings(released)): cell for cell in cells}
@@ -142,7 +154,7 @@ def bench(
     left = {identity: cell for identity, cell in wanted.items() if identity not in done}
     if left and not allow_unverified:
         _verify(released)
-    with progress_bar("bench", sum(cell.protocol.epochs for cell in left.values()), unit="epoch") as bar:
+    with progress_bar("bench", sum(cell.cost for cell in left.values()), unit="standard epoch") as bar:
         if mapper is None:
             runs = _run_here(left, released, kept, device, bar)
         else:
@@ -165,8 +177,8 @@ def bench(
     if too_large:
         raise BuildError(
             f"{len(too_large)} of {len(left)} runs did not fit into the memory of {device} and are not recorded "
-            f"({net} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): take a smaller network or "
-            "another device"
+            f"({too_large[0].network} on {too_large[0].configuration}, {too_large[0].strategy.name}, …): "
+            "take a smaller network or another device"
         )
     return recorded
 
@@ -203,9 +215,9 @@ def _run_here(
         with records.claimed(identity) as mine:
             # Another process may have ended it since the grid began.
             if not mine or identity in records.done():
-                bar.update(cell.protocol.epochs)
+                bar.update(cell.cost)
                 continue
-            bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, seed {cell.seed}")
+            bar.set_postfix_str(f"{cell.configuration}, {cell.strategy.name}, {cell.network}, seed {cell.seed}")
             record = _run(identity, cell, released, engine, bar.update)
             if record is not None:
                 records.append(record)
@@ -220,17 +232,17 @@ def _run_there(
     with ExitStack() as claims:
         mine = [identity for identity in cells if claims.enter_context(records.claimed(identity))]
         left = [(identity, cells[identity]) for identity in mine if identity not in records.done()]
-        bar.update(sum(cell.protocol.epochs for cell in cells.values()) - sum(cell.protocol.epochs for _, cell in left))
+        bar.update(sum(cell.cost for cell in cells.values()) - sum(cell.cost for _, cell in left))
         for cell, record in spread(partial(_run_task, released, device), left):
             if record is not None:
                 records.append(record)
-            bar.update(cell.protocol.epochs)
+            bar.update(cell.cost)
             yield cell, record
 
 
 def _run_task(released: Released, device: str, task: tuple[str, Cell]) -> tuple[Cell, dict[str, Any] | None]:
     identity, cell = task
-    return cell, _run(identity, cell, released, Engine.on(device), lambda epochs: None)
+    return cell, _run(identity, cell, released, Engine.on(device), lambda cost: None)
 
 
 def _run(
@@ -240,6 +252,7 @@ def _run(
     run = Run(
         released.train(cell.configuration), released.test(), cell.protocol, cell.strategy, cell.network, cell.seed,
         clean=released.train(CLEAN) if cell.strategy.needs_clean else None,
+        # Of these networks alone the paper tells more than the accuracy on test images.
         evaluations=partial(evaluations, released, cell.configuration) if cell.strategy.name == PLAIN else dict,
     )  # fmt: skip
     epochs: list[dict[str, Any]] = []
@@ -249,12 +262,12 @@ def _run(
             for epoch in train(run, engine):
                 epochs.append(epoch)
                 times.append(time.perf_counter())
-                tick(1)
+                tick(cell.epoch_cost)
     except torch.OutOfMemoryError:
         return None
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
-        tick(cell.protocol.epochs - len(epochs))
+        tick(cell.cost - len(epochs) * cell.epoch_cost)
     seconds = time.perf_counter() - times[0]
     return {
         "id": identity,

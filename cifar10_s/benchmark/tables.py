@@ -1,17 +1,21 @@
 """Tables: what papers published and what records hold, side by side, in the papers' own layout."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from cifar10_s.benchmark.cell import Cell
-from cifar10_s.benchmark.measured import MEASURES, Measured, Record
+from cifar10_s.benchmark.measured import MEASURES, ROBUST, Measured, Record
 from cifar10_s.benchmark.published import TABLES, Axis, Table
 from cifar10_s.benchmark.sheet import EMPTY, FORMATS, Sheet
-from cifar10_s.errors import UsageError, unknown
+from cifar10_s.benchmark.strategies import PLAIN, clean_images
+from cifar10_s.errors import unknown
 from cifar10_s.nets import NETWORKS
 
-# Configurations × strategies, whatever the records hold.
-GRID = "grid"
-NAMES = (*TABLES, GRID)
+# Configurations × strategies, networks × configurations, clean images × configurations, whatever the records hold.
+GRID, TRANSFER, DILUTION = "grid", "transfer", "dilution"
+NAMES = (*TABLES, GRID, TRANSFER, DILUTION)
+# Those that say something only of two rows or more.
+COMPARED = (TRANSFER, DILUTION)
 
 
 def render(
@@ -25,7 +29,7 @@ def render(
     measure: str = "final",
     format: str = "markdown",  # noqa: A002 (its name on the command line)
 ) -> str:
-    """Write a table: published beside measured; for ``grid``, all that was measured.
+    """Write a table: published beside measured; for ``grid``, all that was measured, a table for each network.
 
     A measured cell is the mean of its seeds ± their sample standard deviation (n - 1), n, and how many runs failed.
 
@@ -36,7 +40,7 @@ def render(
     records, protocol, source, pixels
         What stands in it; see `Measured`.
     network
-        The network of the measured cells, where the table's cells are of one network; see `network_of`.
+        The network of the measured cells, where the table's cells are of one network; see `layouts`.
     measure
         A name of `MEASURES`.
     format
@@ -49,14 +53,29 @@ def render(
     SourceError
         For a record that lacks the measure.
     """
+    spelled = spelling(format)
+    measured = Measured(records, protocol=protocol, source=source, pixels=pixels)
+    return "\n".join(spelled(sheet(one, measured, measure)) for one in layouts(table, measured, network))
+
+
+def spelling(format: str) -> Callable[[Sheet], str]:  # noqa: A002 (as above)
+    """Look up how a sheet is written.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    measured = Measured(records, protocol=protocol, source=source, pixels=pixels)
-    return FORMATS[format](sheet(layout(table, measured), measured, network=network, measure=measure))
+    return FORMATS[format]
 
 
-def layout(name: str, measured: Measured) -> Table:
-    """Look up a table, or make the grid of what was measured.
+def layouts(name: str, measured: Measured, network: str | None = None) -> list[Table]:
+    """Lay out a table: once, or once for each of its networks.
+
+    A table whose rows are no networks is of the one asked for; else of the paper's, else of the protocol's own, if
+    these were measured; else, and where the paper names none, there is one for each that was.
 
     Raises
     ------
@@ -65,18 +84,47 @@ def layout(name: str, measured: Measured) -> Table:
     """
     if name not in NAMES:
         raise unknown("table", name, NAMES)
-    if name != GRID:
-        return TABLES[name]
+    if network is not None:
+        check_network(network, measured.names("network"))
+    if name == TRANSFER:
+        return [_transfer(measured)]
+    if name in (GRID, DILUTION):
+        lay = _grid if name == GRID else _dilution
+        return [lay(measured, chosen) for chosen in _networks(measured, None, network)]
+    table = TABLES[name]
+    if table.rows.varies == "network":
+        return [table]
+    own = table.fixed.get("network")
+    return [replace(table, fixed={**table.fixed, **fixed}) for fixed in _networks(measured, own, network)]
+
+
+def _networks(measured: Measured, own: str | None, asked: str | None) -> list[dict[str, str]]:
+    """Give what the networks of a table fix; nothing where no network is known."""
+    found = measured.names("network")
+    first = [name for name in (own, measured.network) if name in found][:1] if own is not None else []
+    names: Sequence[str | None] = [asked] if asked is not None else first or found or [own]
+    return [{} if name is None else {"network": name} for name in names]
+
+
+def _grid(measured: Measured, fixed: Mapping[str, str]) -> Table:
     return Table(
         name=GRID,
         caption="Clean test accuracy (%) by configuration and training strategy",
-        rows=_axis("configuration", measured),
-        columns=_axis("strategy", measured),
+        rows=_axis("configuration", measured, fixed),
+        columns=_axis("strategy", measured, fixed),
+        fixed=fixed,
     )
 
 
-def _axis(varies: str, measured: Measured) -> Axis:
-    return Axis(varies=varies, heads={name: name for name in measured.names(varies)})
+def _transfer(measured: Measured) -> Table:
+    fixed = {"strategy": PLAIN}
+    return Table(
+        name=TRANSFER,
+        caption="Transfer between networks: clean test accuracy (%) by network and configuration",
+        rows=_axis("network", measured, fixed),
+        columns=_axis("configuration", measured, fixed),
+        fixed=fixed,
+    )
 
 
 def check_network(name: str, measured: Iterable[str] = ()) -> None:
@@ -92,46 +140,46 @@ def check_network(name: str, measured: Iterable[str] = ()) -> None:
         raise unknown("network", name, known)
 
 
-def network_of(table: Table, measured: Measured, asked: str | None = None) -> str | None:
-    """Choose the network of a table's measured cells; None where networks are its rows.
-
-    The one asked for; else, of the table's own and the protocol's own, the first that was measured; else the only one.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name, and where several are left.
-    """
-    if "network" in (table.rows.varies, table.columns.varies):
-        return None
-    found, own = measured.names("network"), table.fixed.get("network")
-    if asked is not None:
-        check_network(asked, found)
-        return asked
-    for name in (own, measured.network):
-        if name in found:
-            return name
-    if len(found) > 1:
-        raise UsageError(f"the records are of several networks, {', '.join(found)}: expected one: name it as network")
-    return found[0] if found else own
+def _dilution(measured: Measured, fixed: Mapping[str, str]) -> Table:
+    """Lay out the configurations of which there are at least two points."""
+    points = {
+        name: {
+            one for one in measured.names("strategy", {**fixed, "configuration": name}) if clean_images(one) is not None
+        }
+        for name in measured.names("configuration", fixed)
+    }
+    kept = {name: found for name, found in points.items() if len(found) > 1}
+    counts = sorted((clean_images(one) or 0, one) for one in set().union(*kept.values()))
+    return Table(
+        name=DILUTION,
+        caption="Accuracy against dilution: clean test accuracy (%) by number of training images that are clean",
+        rows=Axis(varies="strategy", heads={one: str(count) for count, one in counts}),
+        columns=Axis(varies="configuration", heads={name: name for name in kept}),
+        fixed=fixed,
+    )
 
 
-def cells(
-    table: Table, measured: Measured, *, network: str | None = None, measure: str = "final"
-) -> dict[tuple[str, str], Cell]:
+def _axis(varies: str, measured: Measured, fixed: Mapping[str, str]) -> Axis:
+    return Axis(varies=varies, heads={name: name for name in measured.names(varies, fixed)})
+
+
+def is_shown(table: Table) -> bool:
+    """Tell whether a table is shown unasked: where it compares what was measured alone, there must be two."""
+    return table.name not in COMPARED or len(table.rows.heads) > 1
+
+
+def cells(table: Table, measured: Measured, measure: str = "final") -> dict[tuple[str, str], Cell]:
     """Sum up the records of each cell, by the names of its row and column."""
-    chosen = network_of(table, measured, network)
-    fixed = {} if chosen is None else {"network": chosen}
     return {
-        (row, column): measured.cell({**table.coordinates(row, column), **fixed}, measure)
+        (row, column): measured.cell(table.coordinates(row, column), measure)
         for row in table.rows.heads
         for column in table.columns.heads
     }
 
 
-def sheet(table: Table, measured: Measured, *, network: str | None = None, measure: str = "final") -> Sheet:
-    """Lay a table out as text; see `render`."""
-    found = cells(table, measured, network=network, measure=measure)
+def sheet(table: Table, measured: Measured, measure: str = "final") -> Sheet:
+    """Write the texts of a table; see `render`."""
+    found = cells(table, measured, measure)
     rows = []
     for row, head in table.rows.heads.items():
         texts = [head]
@@ -140,25 +188,30 @@ def sheet(table: Table, measured: Measured, *, network: str | None = None, measu
             texts.append(_measured(found[row, column]))
         rows.append(tuple(texts))
     return Sheet(
-        caption=f"{table.caption}. {conditions(table, measured, network=network, measure=measure)} "
+        caption=f"{caption(table, measure)}. {conditions(table, measured, measure)} "
         "Mean ± sample standard deviation of n seeds; failed runs are counted, not averaged.",
-        corner=table.rows.varies.capitalize(),
+        corner="Clean images" if table.name == DILUTION else table.rows.varies.capitalize(),
         heads=tuple(table.columns.heads.values()),
         parts=("published", "measured") if table.values else ("measured",),
         rows=tuple(rows),
     )
 
 
-def conditions(table: Table, measured: Measured, *, network: str | None = None, measure: str = "final") -> str:
+def caption(table: Table, measure: str = "final") -> str:
+    """Give a table's caption; what papers published stays what it was."""
+    if measure != ROBUST or table.values:
+        return table.caption
+    return table.caption.replace("Clean test", "Robust test").replace("clean test", "robust test")
+
+
+def conditions(table: Table, measured: Measured, measure: str = "final") -> str:
     """Say in one sentence how the measured numbers of a table came about."""
-    chosen = network_of(table, measured, network)
     # An evaluation has no epochs to choose from.
     parts = [] if "evaluation" in (table.rows.varies, table.columns.varies) else [MEASURES[measure][1]]
     parts += [f"protocol {measured.protocol}", f"images: {measured.source}"]
-    parts += [] if chosen is None else [f"network {chosen}"]
-    parts += [f"strategy {table.fixed['strategy']}"] if "strategy" in table.fixed else []
+    parts += [f"{what} {table.fixed[what]}" for what in ("network", "strategy") if what in table.fixed]
     parts += [f"pixels of {name}: {digest}" for name, digest in measured.pixels.items()]
-    found = cells(table, measured, network=network, measure=measure).values()
+    found = cells(table, measured, measure).values()
     machines = sorted({machine for cell in found for machine in cell.machines})
     return f"Measured: {', '.join(parts)}{''.join(f'; {machine}' for machine in machines)}."
 

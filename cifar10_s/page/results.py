@@ -83,6 +83,6 @@ def _group(report: Report, protocol: str, source: str, plots: bool) -> Group:
     return Group(
         protocol,
         source,
-        tuple(report.sheets(measured)),
+        (*report.sheets(measured), *report.robust(measured)),
         tuple(Plot(title(figure), address(svg(figure), "image/svg+xml")) for _, figure in figures),
     )
