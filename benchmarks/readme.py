@@ -14,21 +14,21 @@ from cifar10_s.benchmark.sheet import Sheet, markdown
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 SPEEDS = {"In memory": "bench-cifar10-jpeg.json", "Beyond memory": "scale-cifar10-jpeg.json"}
-TABLES = ("grid", "5", "1", "6")
 # Of the second, noise and networks were made without bfloat16: its pixels are others by the same recipe.
-RECORDS = ("benchmark.jsonl", "benchmark-float32.jsonl")
+TABLES = {"benchmark.jsonl": ("grid", "5", "1", "6"), "benchmark-float32.jsonl": ("grid",)}
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 
 
 def accuracies() -> str:
     """Give the tables in which the benchmark's records have something."""
-    return "\n".join(markdown(sheet) for records in RECORDS for sheet in _sheets(Report.of([RESULTS / records])))
+    return "\n".join(markdown(sheet) for records, names in TABLES.items() for sheet in _sheets(records, names))
 
 
-def _sheets(report: Report) -> Iterator[Sheet]:
+def _sheets(records: str, names: tuple[str, ...]) -> Iterator[Sheet]:
+    report = Report.of([RESULTS / records])
     for group in report.groups:
         measured = report.measured(*group)
-        yield from report.sheets(measured, TABLES)
+        yield from report.sheets(measured, names)
         yield from report.robust(measured)
 
 
@@ -65,5 +65,6 @@ def render(page: Path) -> str:
 
 
 if __name__ == "__main__":
+    Report.of([RESULTS / "benchmark.jsonl"]).plot(RESULTS / "plots")
     for page in PAGES:
         page.write_text(render(page), encoding="utf-8")
