@@ -19,6 +19,7 @@ from cifar10_s.images import Images, LabeledImages, PixelDigest, to_uint8
 from cifar10_s.provenance import Provenance
 
 CIFAR10_ON_THE_HUB = "uoft-cs/cifar10"
+SAMPLE = "sample"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # Every fifth digit is a test image: the sample is in order of writer, so both splits have all writers.
 SAMPLE_TEST_EVERY = 5
@@ -117,7 +118,8 @@ def open_splits(
 def _here(source: str | Path, mapper: RayMapper | None) -> str:
     """Give a path as processes with another current folder read it, where there are such."""
     path = Path(os.path.expanduser(source))  # noqa: PTH111 (see `_reader`)
-    return str(path.resolve()) if mapper is not None and path.exists() else str(source)
+    is_elsewhere = mapper is not None and str(source) != SAMPLE and path.exists()
+    return str(path.resolve()) if is_elsewhere else str(source)
 
 
 def _form(images: Images) -> str:
@@ -148,7 +150,7 @@ def _with_check(images: Images, check: str | None) -> Images:
 
 def _reader(source: str) -> Reader:
     """Choose how to read a source."""
-    if source == "sample":
+    if source == SAMPLE:
         return _read_sample
     if not source.strip():
         raise SourceError("source: expected a path, a Hub dataset name, or 'sample', got nothing")
