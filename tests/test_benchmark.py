@@ -524,7 +524,7 @@ def test_the_command_prints_each_run_as_it_ends(release, tmp_path, monkeypatch, 
     grid = ["bench", str(release.folder), "-c", "clean", "-c", "ops", "--device", "cpu"]
     grid += ["--records", str(tmp_path / "r.jsonl")]
     assert run(grid) == 0
-    first, second = "clean                standard     seed 0", "ops                  standard     seed 0"
+    first, second = (f"{name:20} standard     small     seed 0" for name in ("clean", "ops"))
     measured = "  test  12.5 %, peak  12.5 %"
     assert printed == [[], [first + measured]]
     assert capsys.readouterr().out.splitlines() == [second + measured]
