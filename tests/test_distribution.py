@@ -46,7 +46,7 @@ def test_the_sdist_has_what_its_tests_need(built):
     with tarfile.open(built / f"{NAME}.tar.gz") as sdist:
         names = {name.removeprefix(f"{NAME}/") for name in sdist.getnames()}
     assert {"dataset_card.md", "constraints.txt", "Makefile", "LICENSE", "CHANGELOG.md", "tests/conftest.py"} <= names
-    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "results").iterdir()} <= names
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "results").rglob("*.*")} <= names
     assert not any(name.startswith((".ci", ".git/", "dist", ".venv")) for name in names)
 
 
