@@ -4,6 +4,7 @@
 """
 
 import random
+import resource
 import subprocess
 import sys
 from functools import cache
@@ -77,15 +78,15 @@ def test_every_reader_reads_its_seeds(checked):
         ("open('/tmp/cifar10-s-was-here', 'w')", "/tmp/cifar10-s-was-here"),
         ("open('/etc/passwd').read()", "/etc/passwd"),
         ("import os; os.mkdir('/tmp/cifar10-s-was-here')", "/tmp/cifar10-s-was-here"),
-        ("kept.append(bytearray(1 << 30))", "KiB"),
+        ("kept.append(bytearray((1 << 30) + 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))", "KiB"),
     ],
 )
 def test_harm_is_seen(tmp_path, harm, found):
     """The loop itself would tell."""
     from fuzz.harnesses import Harness
 
-    kept = []
-    reader = Checked(Harness(lambda folder: iter(()), lambda data, folder: exec(data, {"kept": kept})), tmp_path)
+    names = {"kept": [], "resource": resource}
+    reader = Checked(Harness(lambda folder: iter(()), lambda data, folder: exec(data, names)), tmp_path)
     try:
         with pytest.raises(HarmError, match=found):
             reader.check(harm.encode())

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import yaml
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save as save_safetensors
 from synthetic_records import record
@@ -223,7 +222,6 @@ def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
         if name == CARD:
             head = content.split(b"\n---\n")[0].removeprefix(b"---\n")
             yield b"yaml\n" + head
-            yield b"yaml\n" + json.dumps(yaml.safe_load(head)).encode()  # which is YAML too
         if name == FIGURE:
             yield from (b"chunks\n" + figure for figure in _figures())
 
@@ -285,7 +283,6 @@ def _rest_remembered(exchanged: Path) -> Iterator[None]:
             (checksums, "hash_file", lambda path: (HASH_FILE if path == exchanged else _hash_file)(path)),
             (shards, "_column", _column),
             (released, "_from_cache", _from_cache),
-            (yaml, "load", _load_yaml),
             (parallel, "ThreadPoolExecutor", _AtOnce),
         ):
             stack.enter_context(patch.object(part, name, function))
@@ -296,7 +293,6 @@ def _rest_remembered(exchanged: Path) -> Iterator[None]:
 
 HASH_FILE, FROM_CACHE = checksums.hash_file, released._from_cache
 _list_files, _hash_file, _column = cache(checksums.list_files), cache(HASH_FILE), cache(shards._column)
-_load_yaml = lru_cache(2)(yaml.load)
 _images = {}
 
 
