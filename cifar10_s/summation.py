@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial, reduce
 from operator import iadd
 from queue import Empty, SimpleQueue
+from typing import TypeGuard
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -119,7 +120,7 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
     everything = classes == range(len(images.class_names))
     wanted = None if everything else (labels >= classes.start) & (labels < classes.stop)
     make = partial(_make_sums, images.shape[1:], len(classes), device)
-    if isinstance(images, Stream) and images.is_distributed:
+    if _is_distributed(images):
         of_run = partial(_sum_pieces, make, classes.start)
         return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"), make().moments())
     pool = _Pool(make, shared=device != "cpu")
@@ -143,7 +144,7 @@ def _sum_pieces(
     return sums.moments()
 
 
-def _is_distributed(images: Images) -> bool:
+def _is_distributed(images: Images) -> TypeGuard[Stream]:
     return isinstance(images, Stream) and images.is_distributed
 
 

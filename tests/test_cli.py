@@ -92,6 +92,7 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
         (["search", "--source", "./nowhere"], 2, "cifar10-s: ./nowhere: is not there"),
         (["search", "--source", "sample", "--objective", "best"], 2, "unknown objective 'best'"),
         (["search", "--source", "sample", "--pixels", "99"], 2, "expected 1 to 64"),
+        (["search", "--engine", "ray", "--device", "cuda"], 2, "expected auto or cpu, got 'cuda'"),
         (["build", "--source", "sample", "-c", "x"], 2, "unknown configuration 'x'"),
         (["build", "--source", "sample", "--seed", "-1"], 2, "--seed"),
         (["build", "--noise", "em=a", "--noise", "em=b"], 2, "--noise: expected one file for em, got a and b"),
@@ -105,7 +106,7 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
         (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: is not there"),
         (["sing"], 2, "No such command"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
     done = run(*arguments, cwd=tmp_path, environment=environment)

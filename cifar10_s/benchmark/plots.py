@@ -122,17 +122,7 @@ def comparison(table: Table, measured: Measured, measure: str = "final") -> "Fig
 def dilution(table: Table, measured: Measured, measure: str = "final") -> "Figure":
     """Draw a table of dilution: accuracy against the number of clean images, a line a configuration.
 
-    Parameters
-    ----------
-    table
-        From `tables.layouts`.
-    measured, measure
-        As for `tables.render`.
-
-    Raises
-    ------
-    UsageError
-        As `tables.render`, and where matplotlib is not installed.
+    Parameters and errors are those of `comparison`.
     """
     found = cells(table, measured, measure)
     figure, (axis,) = panels(1, columns=1, height=400)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cifar10_s.benchmark.cell import Cell
 from cifar10_s.benchmark.measured import MEASURES, ROBUST, Measured, Record
@@ -14,6 +15,13 @@ from cifar10_s.nets import NETWORKS
 # Configurations × strategies, networks × configurations, clean images × configurations, whatever the records hold.
 GRID, TRANSFER, DILUTION = "grid", "transfer", "dilution"
 NAMES = (*TABLES, GRID, TRANSFER, DILUTION)
+# Captions, rows and columns of those in which nothing was published.
+ALONE = {
+    GRID: ("Clean test accuracy (%) by configuration and training strategy", "configuration", "strategy"),
+    TRANSFER: (
+        "Transfer between networks: clean test accuracy (%) by network and configuration", "network", "configuration",
+    ),
+}  # fmt: skip
 # Those that say something only of two rows or more.
 COMPARED = (TRANSFER, DILUTION)
 
@@ -87,9 +95,9 @@ def layouts(name: str, measured: Measured, network: str | None = None) -> list[T
     if network is not None:
         check_network(network, measured.names("network"))
     if name == TRANSFER:
-        return [_transfer(measured)]
+        return [_measured_alone(name, measured, {"strategy": PLAIN})]
     if name in (GRID, DILUTION):
-        lay = _grid if name == GRID else _dilution
+        lay = _dilution if name == DILUTION else partial(_measured_alone, name)
         return [lay(measured, chosen) for chosen in _networks(measured, None, network)]
     table = TABLES[name]
     if table.rows.varies == "network":
@@ -106,25 +114,12 @@ def _networks(measured: Measured, own: str | None, asked: str | None) -> list[di
     return [{} if name is None else {"network": name} for name in names]
 
 
-def _grid(measured: Measured, fixed: Mapping[str, str]) -> Table:
-    return Table(
-        name=GRID,
-        caption="Clean test accuracy (%) by configuration and training strategy",
-        rows=_axis("configuration", measured, fixed),
-        columns=_axis("strategy", measured, fixed),
-        fixed=fixed,
+def _measured_alone(name: str, measured: Measured, fixed: Mapping[str, str]) -> Table:
+    title, *axes = ALONE[name]
+    rows, columns = (
+        Axis(varies=varies, heads={name: name for name in measured.names(varies, fixed)}) for varies in axes
     )
-
-
-def _transfer(measured: Measured) -> Table:
-    fixed = {"strategy": PLAIN}
-    return Table(
-        name=TRANSFER,
-        caption="Transfer between networks: clean test accuracy (%) by network and configuration",
-        rows=_axis("network", measured, fixed),
-        columns=_axis("configuration", measured, fixed),
-        fixed=fixed,
-    )
+    return Table(name=name, caption=title, rows=rows, columns=columns, fixed=fixed)
 
 
 def check_network(name: str, measured: Iterable[str] = ()) -> None:
@@ -157,10 +152,6 @@ def _dilution(measured: Measured, fixed: Mapping[str, str]) -> Table:
         columns=Axis(varies="configuration", heads={name: name for name in kept}),
         fixed=fixed,
     )
-
-
-def _axis(varies: str, measured: Measured, fixed: Mapping[str, str]) -> Axis:
-    return Axis(varies=varies, heads={name: name for name in measured.names(varies, fixed)})
 
 
 def is_shown(table: Table) -> bool:
