@@ -92,9 +92,7 @@ def search_command(
     from cifar10_s import open_source, search
 
     if engine == "ray" and device not in ("auto", "cpu"):
-        raise UsageError(
-            f"device: sums on a Ray cluster are made on CPUs: expected auto or cpu, got {device!r}"
-        )
+        raise UsageError(f"device: sums on a Ray cluster are made on CPUs: expected auto or cpu, got {device!r}")
     images = open_source(source, allow_unverified=allow_unverified, engine=engine, address=address)
     shortcut = search(images, objective=objective, pixels=pixels, device=device, memory=memory)
     if as_json:
