@@ -20,8 +20,8 @@ from cifar10_s.parallel import chunks
 from cifar10_s.provenance import Provenance
 from cifar10_s.stream import Stream
 
-# Opening a file costs as much as summing a hundred small images.
-BLOCK_BYTES = 16 << 20
+# Mapping a part of a file costs as much as summing a thousand small images.
+BLOCK_BYTES = 64 << 20
 PIXELS, LABELS, CLASSES = ".pixels.npy", ".labels.npy", "classes.txt"
 # More than anybody has: without it, one broken label would make as many class names as it says.
 MAX_CLASSES = 1 << 20

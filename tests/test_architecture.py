@@ -40,6 +40,7 @@ ORDER = [
     "archive",
     "distributed",
     "sources",
+    "_prefetch",
     "_kernel",
     "_triton",
     "moments",
