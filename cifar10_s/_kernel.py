@@ -94,9 +94,9 @@ def accumulate(
     entry (k, s, p) is the sum of byte p times byte p + s.
     """
     width, more = sums.shape[1], products.shape[1] - 1
-    # Whole lines of the cache each, or loads would cross them. Behind an image's end stands anything: its products are
-    # none that are asked for.
-    pairs = np.zeros((4, (STRIP + more + 15) // 16 * 16), np.uint32)
+    # A whole line of the cache more for what is shifted in, or loads would cross lines. Behind an image's end stands
+    # anything: its products are none that are asked for.
+    pairs = np.zeros((4, STRIP + LINE // 4), np.uint32)
     first = 0
     for label in range(counts.size):
         end = first + counts[label]

@@ -403,8 +403,10 @@ def test_sums_carry_over_exactly(monkeypatch, flush, tile):
         assert np.array_equal(moments.products, products)
 
 
-def test_images_wider_than_a_tile():
-    images = make_images(count=9, height=90, width=91, classes=2)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_wider_than_a_tile(channels):
+    """And than a strip of it, in classes of more than the eight images that are summed together."""
+    images = make_images(count=40, height=90, width=91, channels=channels, classes=2)
     moments = compute_moments(images, device="cpu")
     assert all(np.array_equal(a, b) for a, b in zip((moments.sums, moments.products), plain_moments(images)))
 
