@@ -59,8 +59,9 @@ push: $(READY) ## Verify, then upload to the Hub in one commit: make push REPO_I
 	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
 	$(BIN)/cifar10-s push $(OUTPUT) --repo-id $(REPO_ID) $(FLAGS)
 
-bench: $(READY) ## Measure speed against yardsticks in the same run, on synthetic images or a SOURCE given; saves to results/
+bench: $(READY) ## Measure speed against yardsticks of the same run and write results/ and docs/performance.md; takes a SOURCE
 	$(BIN)/python benchmarks/bench.py $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
+	$(BIN)/python benchmarks/readme.py
 
 readme: $(READY) ## Write what was measured into README.md and docs/performance.md, from results/
 	$(BIN)/python benchmarks/readme.py

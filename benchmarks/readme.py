@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cifar10_s.benchmark import Report
 from cifar10_s.benchmark.sheet import Sheet, markdown
@@ -40,15 +41,15 @@ def speeds() -> str:
 def _speeds(title: str) -> str:
     record = json.loads((RESULTS / SPEEDS[title]).read_text(encoding="utf-8"))
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
-    rows = [
-        f"| {row['what'].replace('`', '')} | {_figure(row['value'])} {row['unit']} | {row.get('must', '')} |"
-        for row in record["rows"]
-    ]
     machine = f"{record['cores']} cores of an {record['processor']}, Python {record['python']}, {libraries}."
-    return (
-        "\n".join([f"## {title}", "", machine, "", "| what | measured | must be |", "| --- | --: | --- |", *rows])
-        + "\n"
-    )
+    head = ["| what | measured | must be | at best | share |", "| --- | --: | --- | --: | --: |"]
+    return "\n".join([f"## {title}", "", machine, "", *head, *map(_row, record["rows"])]) + "\n"
+
+
+def _row(row: dict[str, Any]) -> str:
+    limit = f"{_figure(row['limit'])} {row['unit']} | {100 * row['share']:.2g} %" if "limit" in row else " | "
+    what = row["what"].replace("`", "")
+    return f"| {what} | {_figure(row['value'])} {row['unit']} | {row.get('must', '')} | {limit} |"
 
 
 def _figure(value: float) -> str:

@@ -10,9 +10,12 @@ import numpy as np
 REPEATS = 7
 
 
-def row(what: str, value: float, unit: str, must: str | None = None) -> dict[str, Any]:
-    """Make one line of the table."""
-    return {"what": what, "value": value, "unit": unit, **({"must": must} if must else {})}
+def row(what: str, value: float, unit: str, must: str | None = None, limit: float | None = None) -> dict[str, Any]:
+    """Make one line of the table; the ``limit`` is what the machine can do at best, in the same unit."""
+    line = {"what": what, "value": value, "unit": unit, **({"must": must} if must else {})}
+    if limit is None:
+        return line
+    return {**line, "limit": limit, "share": value / limit if unit.endswith("/s") else limit / value}
 
 
 def once(function: Callable[[], object]) -> float:
