@@ -42,7 +42,7 @@ class RayMapper:
 
     Attributes
     ----------
-    workers
+    workers, beside
         See `stream.Mapper`.
     has_gpus
         Whether the cluster has any.
@@ -53,6 +53,7 @@ class RayMapper:
     """
 
     workers: int
+    beside: int = 1
     has_gpus: bool = False
     ordered: bool = True
     cpus: float = 1
@@ -158,7 +159,9 @@ def connect(address: str | None = None) -> RayMapper:
     # Ray's plans and progress stay off standard error, where ours are shown.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return RayMapper(max(1, int(resources.get("CPU", 1))), has_gpus=resources.get("GPU", 0) >= 1)
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    beside = max((int(node["Resources"].get("CPU", 1)) for node in nodes if node["Alive"]), default=1)
+    return RayMapper(max(1, int(resources.get("CPU", 1))), max(1, beside), has_gpus=resources.get("GPU", 0) >= 1)
 
 
 def _reach(address: str) -> None:

@@ -28,10 +28,16 @@ class Mapper(Protocol):
     ----------
     workers
         How many items are worked on at a time.
+    beside
+        How many of them at most on one machine.
     """
 
     @property
     def workers(self) -> int:
+        """See above."""
+
+    @property
+    def beside(self) -> int:
         """See above."""
 
     def __call__(self, function: Callable[[Any], Result], items: Iterable[Any]) -> Iterator[Result]:

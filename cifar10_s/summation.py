@@ -83,8 +83,9 @@ def moments_by_class(
         yield _KEPT.setdefault(images, _sum_up(images, range(total), device))
         return
     logger.info(
-        "the sums of %d classes of %s take %s%s",
+        "the sums of %d classes of %s take %s%s%s",
         wanted, "×".join(map(str, images.shape[1:])), show_size(min(wanted, group) * size),
+        " on each machine" if _is_distributed(images) else "",
         "" if wanted <= group else f" at a time: {-(-wanted // group)} passes of up to {group} classes",
     )  # fmt: skip
     for start in range(0, wanted, group):
@@ -92,14 +93,16 @@ def moments_by_class(
 
 
 def _class_bytes(images: Images) -> int:
-    """Give what a class's sums take: C + 1 of 32 bits for each value, once a worker, and the totals of 64 bits.
+    """Give what a class's sums take on a machine: C + 1 of 32 bits for each value, once a worker, and 64-bit totals.
 
-    Those of a large class are carried over to 64 bits.
+    Those of a large class are carried over to 64 bits. On a cluster each worker makes totals, and sends a copy.
     """
     _, height, width, channels = images.shape
+    far = images.mapper if isinstance(images, Stream) else None
+    workers, totals = (far.beside, 2 * far.beside + 2) if far else (cores(), 2)
     bits = 32 + (64 if np.bincount(images.labels, minlength=1).max() > FLUSH else 0)
     pairs = len(channel_pairs(channels))
-    return height * width * (bits // 8 * channels * (channels + 1) * cores() + 8 * (channels + pairs) * 2)
+    return height * width * (bits // 8 * channels * (channels + 1) * workers + 8 * (channels + pairs) * totals)
 
 
 def _classes_at_a_time(images: Images, size: int, device: str, memory: int) -> int:

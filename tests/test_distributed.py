@@ -19,6 +19,7 @@ from PIL import Image
 
 import cifar10_s
 from cifar10_s.benchmark import bench
+from cifar10_s.codec import encode
 from cifar10_s.distributed import RayMapper, connect, distribute, start
 from cifar10_s.errors import BuildError, SourceError, UsageError
 from cifar10_s.records import Records
@@ -75,7 +76,7 @@ def test_results_come_in_order_or_as_they_are_done(mapper):
         time.sleep(0.3 if item == 0 else 0)
         return item
 
-    assert mapper.workers == 3
+    assert (mapper.workers, mapper.beside) == (3, 1)
     assert list(mapper(late, range(12))) == list(range(12))
     assert sorted(replace(mapper, ordered=False)(late, range(12))) == list(range(12))
     assert list(mapper(late, [])) == []
@@ -156,6 +157,27 @@ def test_a_node_that_is_lost_is_made_up_for(cluster, mapper, monkeypatch):
     killer.join()
     assert same(got, compute_moments(images, device="cpu"))
     assert lost[0] < ended
+
+
+def test_a_build_goes_on_where_workers_are_killed(mapper, tmp_path, monkeypatch):
+    """Two of those that encode, while they do."""
+    source = write_arrays(tmp_path / "source", make_images(count=900, classes=4, height=12, width=12))
+    options = {"configurations": ["ops"], "device": "cpu", "name": "mine"}
+    here = cifar10_s.build(source, tmp_path / "here", **options)
+
+    killed = tmp_path / "killed"
+    killed.mkdir()
+
+    def encode_or_die(rows, pixels):
+        if len(list(killed.iterdir())) < 2:
+            (killed / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(pixels)
+
+    monkeypatch.setattr("cifar10_s.builder._encode", encode_or_die)
+    there = cifar10_s.build(source, tmp_path / "there", **options, engine="ray")
+    assert there.files == here.files
+    assert 2 <= len(list(killed.iterdir())) <= 4, "who looked at the same time died too"
 
 
 def test_an_error_of_the_images_is_the_same_line(mapper, tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cifar10_s import images as images_module
 from cifar10_s.compiled_sums import FLUSH
+from cifar10_s.distributed import RayMapper
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages, numbers
 from cifar10_s.methods import METHODS, GivenNoise
@@ -53,7 +54,7 @@ class CountingBlock:
 class InTurn:
     """A mapper: who does the work elsewhere; here, one item after another."""
 
-    workers = 3
+    workers = beside = 3
 
     def __init__(self):
         self.items = 0
@@ -296,7 +297,7 @@ def test_a_search_of_some_classes_at_a_time_is_the_search(objective, pixels, at_
     expected = search(images, objective=objective, pixels=pixels, device="cpu").to_json()
     for mapper in (None, InTurn()):
         stream, reads = stream_of(images, [5, 31], 8, mapper)
-        memory = memory_of(images, at_a_time)
+        memory = memory_of(stream, at_a_time)
         found = search(stream, objective=objective, pixels=pixels, device="cpu", memory=memory)
         assert found.to_json() == expected
         assert reads == dict.fromkeys(range(300), 1)
@@ -322,7 +323,7 @@ def test_a_class_without_images_has_sums_of_nothing(mapper):
     names = ("a", "b", "c")
     stream, _ = stream_of(replace(images, class_names=names), mapper=mapper)
     expected = score_maps(replace(images, class_names=names), device="cpu")
-    assert np.array_equal(score_maps(stream, device="cpu", memory=memory_of(images, 1)), expected)
+    assert np.array_equal(score_maps(stream, device="cpu", memory=memory_of(stream, 1)), expected)
     with pytest.raises(UsageError, match=r"class 2 \(c\) has no images"):
         search(stream, device="cpu")
 
@@ -417,6 +418,15 @@ def test_large_classes_take_more():
         for count in (FLUSH, FLUSH + 1)
     ]
     assert sizes[1] - sizes[0] == 16 * cores()
+
+
+def test_on_a_cluster_each_worker_of_a_machine_has_sums():
+    stream, _ = stream_of(make_images(height=2, width=2, channels=1))
+    here, *there = [
+        _class_bytes(replace(stream, mapper=mapper)) for mapper in (None, RayMapper(64, 1), RayMapper(64, 8))
+    ]
+    sums, totals = 4 * 4 * 2, 4 * 8 * 2
+    assert [here, *there] == [cores() * sums + 2 * totals, sums + 4 * totals, 8 * sums + 18 * totals]
 
 
 def test_a_class_of_white_images_as_large_as_32_bits_hold(monkeypatch):
