@@ -1,6 +1,6 @@
 """Measure speed as ratios to yardsticks in the same run; prints a table and saves it under results/.
 
-python benchmarks/bench.py [--quick]
+python benchmarks/bench.py [--source SOURCE] [--only PART] [--quick]
 """
 
 import argparse
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from gpu import measure_device
 from growth import draw
 from learning import measure_released, measure_step, measure_training
+from own_images import measure_own
 from plain import plain_parquet, plain_search
 from scale import measure_scale
 from timing import extra_memory, median, once, row
@@ -42,11 +43,15 @@ def main() -> None:
     """Run every measurement of a part, or of both, and save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", help="measure on this source's training images instead of synthetic ones")
-    parser.add_argument("--only", choices=("speed", "scale"), help="measure only one part")
+    parser.add_argument("--only", choices=("speed", "scale", "own"), help="measure one part: `own` only if asked")
     parser.add_argument("--quick", action="store_true", help="a tenth of the images, not saved: to see that it runs")
     options = parser.parse_args()
     quick = options.quick
     datasets.disable_progress_bars()
+    if options.only == "own":
+        with tempfile.TemporaryDirectory() as scratch:
+            report("own", measure_own(Path(scratch), quick=quick), "generated, seed 0", save=not quick)
+        return
     images = synthetic(5_000 if quick else 50_000) if options.source is None else cifar10_s.load_source(options.source)
     data = "synthetic, seed 0" if options.source is None else images.provenance.title
     size = "×".join(map(str, images.pixels.shape[1:]))

@@ -14,7 +14,11 @@ from cifar10_s.benchmark.sheet import Sheet, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
-SPEEDS = {"In memory": "bench-cifar10-jpeg.json", "Beyond memory": "scale-cifar10-jpeg.json"}
+SPEEDS = {
+    "In memory": "bench-cifar10-jpeg.json",
+    "Beyond memory": "scale-cifar10-jpeg.json",
+    "Own images": "own-generated.json",
+}
 # Of the second, noise and networks were made without bfloat16: its pixels are others by the same recipe.
 TABLES = {"benchmark.jsonl": ("grid", "5", "1", "6"), "benchmark-float32.jsonl": ("grid",)}
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)

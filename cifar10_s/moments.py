@@ -43,6 +43,10 @@ class Moments:
             mine += theirs
         return self
 
+    def __getitem__(self, classes: slice) -> "Moments":
+        """Give a view of consecutive classes: what is added to it is added here."""
+        return Moments(*(array[classes] for array in self._arrays))
+
     @property
     def _arrays(self) -> tuple[Int64Array, ...]:
         return self.counts, self.sums, self.products

@@ -71,6 +71,11 @@ class _Task:
     def __len__(self) -> int:
         return len(self.block) if self.rows is None else len(self.rows)
 
+    @property
+    def of_all(self) -> Rows:
+        """Its images' rows among all."""
+        return slice(self.start, self.start + len(self.block)) if self.rows is None else self.start + self.rows
+
     def pieces(self, changes: tuple[Change, ...]) -> Iterator[tuple[Rows, NDArray[np.uint8]]]:
         """Give rows of all images and their pixels, changed."""
         done, rows = 0, np.arange(len(self.block)) if self.rows is None else self.rows
@@ -84,11 +89,21 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Run:
-    """Some tasks, one after another, and the labels of their blocks, of which the first is image ``first``."""
+    """Some tasks, one after another, and the labels of their images."""
 
     tasks: list[_Task]
-    first: int
     labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pieces(self, changes: tuple[Change, ...]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Give labels and pixels, changed."""
+        done = 0
+        for task in self.tasks:
+            for _, pixels in task.pieces(changes):
+                yield self.labels[done : done + len(pixels)], pixels
+                done += len(pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +202,9 @@ class Stream(Images):
     def _tasks(self, wanted: NDArray[np.bool_] | None) -> Iterator[_Task]:
         for block, start in zip(self.blocks, self._starts.tolist(), strict=False):
             rows = None if wanted is None else np.flatnonzero(wanted[start : start + len(block)])
-            if rows is None or len(rows):
-                yield _Task(block, start, rows)
+            task = _Task(block, start, rows)
+            if len(task):
+                yield task
 
     def read(self, rows: Rows) -> NDArray[np.uint8]:
         """See `Images.read`; a block that has some of them is read for them alone."""
@@ -222,7 +238,7 @@ class Stream(Images):
 
     def fold(
         self,
-        function: Callable[[Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]], Result],
+        function: Callable[[NDArray[np.int64], Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]], Result],
         *,
         wanted: NDArray[np.bool_] | None = None,
         what: str = "",
@@ -232,7 +248,7 @@ class Stream(Images):
         Parameters
         ----------
         function
-            Is given the labels and the pixels of the parts of one run, one part after another.
+            Is given the labels of a run, then the labels and the pixels of its parts, one part after another.
         wanted, what
             See `map`.
         """
@@ -246,8 +262,7 @@ class Stream(Images):
 
     def _run(self, tasks: list[_Task]) -> _Run:
         """Give tasks with no more than the labels that they need: each goes to another worker."""
-        first, last = tasks[0].start, tasks[-1].start + len(tasks[-1].block)
-        return _Run(tasks, first, self.labels[first:last])
+        return _Run(tasks, np.concatenate([self.labels[task.of_all] for task in tasks]))
 
 
 def _changed(changes: tuple[Change, ...], rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -264,8 +279,8 @@ def _map(
 
 
 def _fold(
-    function: Callable[[Iterator[tuple[NDArray[np.int64], Any]]], Result], changes: tuple[Change, ...], run: _Run
+    function: Callable[[NDArray[np.int64], Iterator[tuple[NDArray[np.int64], Any]]], Result],
+    changes: tuple[Change, ...],
+    run: _Run,
 ) -> tuple[int, Result]:
-    pieces = (piece for task in run.tasks for piece in task.pieces(changes))
-    labeled = ((run.labels[numbers(rows) - run.first], pixels) for rows, pixels in pieces)
-    return sum(map(len, run.tasks)), function(labeled)
+    return len(run), function(run.labels, run.pieces(changes))

@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, reduce
-from operator import iadd
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeGuard
 from weakref import WeakKeyDictionary
@@ -122,11 +121,14 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
     labels = images.labels
     everything = classes == range(len(images.class_names))
     wanted = None if everything else (labels >= classes.start) & (labels < classes.stop)
-    make = partial(_make_sums, images.shape[1:], len(classes), device)
+    make = partial(_make_sums, images.shape[1:], device=device)
     if _is_distributed(images):
-        of_run = partial(_sum_pieces, make, classes.start)
-        return reduce(iadd, images.fold(of_run, wanted=wanted, what="sum up"), make().moments())
-    pool = _Pool(make, shared=device != "cpu")
+        total = make(len(classes)).moments()
+        for first, moments in images.fold(partial(_sum_run, make), wanted=wanted, what="sum up"):
+            of_run = total[first - classes.start :][: len(moments.counts)]
+            of_run += moments
+        return total
+    pool = _Pool(partial(make, len(classes)), shared=device != "cpu")
 
     def put(rows: Rows, pixels: NDArray[np.uint8]) -> None:
         with pool.one() as sums:
@@ -137,14 +139,18 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
     return pool.total()
 
 
-def _sum_pieces(
-    make: Callable[[], Sums], first: int, pieces: Iterator[tuple[Int64Array, NDArray[np.uint8]]]
-) -> Moments:
-    """Sum up a run of images with their labels, of which ``first`` is the first wanted."""
-    sums = make()
-    for labels, pixels in pieces:
-        sums.add(pixels, labels - first)
-    return sums.moments()
+def _sum_run(
+    make: Callable[[int], Sums], labels: Int64Array, pieces: Iterator[tuple[Int64Array, NDArray[np.uint8]]]
+) -> tuple[int, Moments]:
+    """Sum up a run of images with their labels; gives the first class, and moments from there to the last.
+
+    Where images are in order of class, as in folders, those are few, and little has to be sent.
+    """
+    first = int(labels.min())
+    sums = make(int(labels.max()) - first + 1)
+    for of_piece, pixels in pieces:
+        sums.add(pixels, of_piece - first)
+    return first, sums.moments()
 
 
 def _is_distributed(images: Images) -> TypeGuard[Stream]:

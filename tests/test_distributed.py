@@ -104,6 +104,24 @@ def test_the_search_gives_the_same_bits(mapper, tmp_path, sample):
             assert here.stamp(far).digest() == here.stamp(source).digest()
 
 
+def test_images_in_order_of_class_send_few_sums(mapper, monkeypatch):
+    """As in folders: a run has images of few classes, and the moments of these are all that comes."""
+    monkeypatch.setattr("cifar10_s.distributed.part_size", lambda shape: 10)
+    shuffled = make_images(seed=4, count=600, classes=20)
+    images = shuffled.take(np.argsort(shuffled.labels, kind="stable"))
+    sent = []
+
+    def counting(function, items):
+        for count, (first, moments) in mapper(function, items):
+            sent.append(len(moments.counts))
+            yield count, (first, moments)
+
+    counting.workers, counting.beside = mapper.workers, mapper.beside
+    far = replace(distribute(images, mapper), mapper=counting)
+    assert same(compute_moments(far, device="cpu"), compute_moments(images, device="cpu"))
+    assert sum(sent) <= 20 + len(sent)
+
+
 @pytest.mark.parametrize("bundle", [1, 100_000])
 def test_the_number_of_blocks_and_bundles_changes_nothing(mapper, monkeypatch, bundle):
     monkeypatch.setattr("cifar10_s.stream.BUNDLE_BYTES", bundle)

@@ -144,8 +144,10 @@ def test_map_gives_each_wanted_row_once_in_order(pair, part):
 def test_fold_gives_each_wanted_row_once_in_order(pair, every):
     images, stream, wanted = pair
     expected = np.arange(len(images)) if every else np.flatnonzero(wanted)
-    parts = [part for run in stream.fold(list, wanted=None if every else wanted) for part in run]
-    labels, pixels = gathered(parts, images.shape[1:])
+    runs = list(stream.fold(lambda labels, pieces: (labels, list(pieces)), wanted=None if every else wanted))
+    for of_run, pieces in runs:
+        assert np.array_equal(of_run, np.concatenate([labels for labels, _ in pieces]))
+    labels, pixels = gathered([piece for _, pieces in runs for piece in pieces], images.shape[1:])
     assert np.array_equal(labels, images.labels[expected])
     assert np.array_equal(pixels, images.pixels[expected])
 
@@ -171,7 +173,7 @@ def test_what_is_not_wanted_is_not_read():
     stream.read(chosen)
     wanted = np.isin(np.arange(60), chosen)
     list(stream.map(lambda *part: None, wanted=wanted))
-    list(stream.fold(list, wanted=wanted))
+    list(stream.fold(lambda labels, pieces: list(pieces), wanted=wanted))
     assert reads == dict.fromkeys(chosen.tolist(), 3)
 
 

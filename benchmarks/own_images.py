@@ -1,0 +1,62 @@
+"""What a user's own images cost: a generated folder of large JPEGs, searched and built here and on Ray."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import limits
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scale import ALONE
+from timing import once, row
+
+import cifar10_s
+from cifar10_s.distributed import ENGINES
+from cifar10_s.parallel import thread_map
+
+IMAGES, CLASSES, SIDE = 20_000, 100, 224
+
+
+def measure_own(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
+    """Give the rows of the table; both ways must give the same files."""
+    count = IMAGES // 50 if quick else IMAGES
+    files = list(thread_map(lambda number: draw(folder / "own", number), range(count)))
+    codec = limits.decoding([file.read_bytes() for file in files])
+    own = folder / "own"
+    options: dict[str, Any] = {"name": "own-s", "configurations": ["ops"], "device": "cpu"}
+    builds, seconds = [], {}
+    for engine in ENGINES:
+        stream = cifar10_s.open_source(own, engine=engine)
+        seconds["search", engine] = once(lambda: cifar10_s.search(stream, device="cpu"))  # noqa: B023
+        start = time.perf_counter()
+        builds.append(cifar10_s.build(own, folder / engine, **options, engine=engine))
+        seconds["build", engine] = time.perf_counter() - start
+    if builds[0].files != builds[1].files:
+        raise SystemExit(
+            "own images: expected the same files from here and from Ray, got others: compare their SHA256SUMS"
+        )
+    resident = int(subprocess.check_output([sys.executable, "-c", ALONE, str(own)]))  # noqa: S603 (our own text)
+    what = f"{count:,} JPEGs of {SIDE}×{SIDE}×3 in {CLASSES} classes"
+    return [
+        row(f"search of {what}", seconds["search", "local"], "s", limit=codec),
+        row("the same: resident memory at its peak", resident / 2**20, "MiB"),
+        row("the same on Ray on this machine", seconds["search", "ray"], "s", limit=codec),
+        row(f"build and verify `ops` of {what}", seconds["build", "local"], "s"),
+        row("the same on Ray on this machine", seconds["build", "ray"], "s"),
+        row("on Ray: times the plain run", seconds["build", "ray"] / seconds["build", "local"], "x"),
+    ]
+
+
+def draw(folder: Path, number: int) -> Path:
+    """Write one image, smooth with a little noise, into the folder of its class."""
+    random = np.random.default_rng(number)
+    coarse = Image.fromarray(random.integers(16, 240, (12, 12, 3), dtype=np.uint8))
+    smooth: NDArray[np.uint8] = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    file = folder / f"class-{number % CLASSES:03}" / f"{number:05}.jpg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = random.integers(-8, 9, smooth.shape, dtype=np.int8)
+    Image.fromarray(np.clip(smooth + noise.astype(np.int16), 0, 255).astype(np.uint8)).save(file, quality=90)
+    return file
