@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import own_images
 import pytest
 from conftest import make_images
 from PIL import Image
@@ -138,6 +139,22 @@ def test_a_build_has_the_same_bytes(mapper, tmp_path):
     here = cifar10_s.build(source, tmp_path / "here", **options)
     there = cifar10_s.build(source, tmp_path / "there", **options, engine="ray")
     assert there.files == here.files
+
+
+def test_a_folder_of_large_jpegs_from_the_command_line(cluster, mapper, tmp_path):
+    """Own images end to end; `benchmarks/bench.py --only own` does the same with 20,000."""
+    for number in range(90):
+        own_images.draw(tmp_path / "own", number % 30 + 100 * (number // 30))
+    program = [sys.executable, "-c", "from cifar10_s.cli import main; main()"]
+    build = [*program, "build", "--source", str(tmp_path / "own"), "--name", "own-s", "-c", "ops", "--output"]
+    on_ray = ["--engine", "ray", "--address", cluster.address]
+    subprocess.run([*build, str(tmp_path / "here")], check=True)
+    subprocess.run([*build, str(tmp_path / "there"), *on_ray], check=True)
+    for folder in ("here", "there"):
+        subprocess.run([*program, "verify", str(tmp_path / folder)], check=True)
+    here, there = [(tmp_path / folder / "SHA256SUMS").read_text() for folder in ("here", "there")]
+    assert here == there
+    assert "ops/train-" in here
 
 
 def test_a_worker_that_is_killed_is_replaced(mapper, tmp_path):
