@@ -6,13 +6,17 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import make_images
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cifar10_s import array_folder
-from cifar10_s.array_folder import is_array_folder, open_array_folder
+from cifar10_s.array_folder import ArrayBlock, is_array_folder, open_array_folder
 from cifar10_s.errors import SourceError
 from cifar10_s.sources import open_source, open_splits
 
@@ -50,11 +54,16 @@ def test_shards_come_in_order_of_their_names(tmp_path, kind):
     assert images.labels.dtype == np.int64
 
 
-def test_any_memory_order(tmp_path):
-    write_arrays(tmp_path, np.asfortranarray(PIXELS))
-    images = open_array_folder(tmp_path, "train")
-    assert np.array_equal(images.load().pixels, PIXELS)
-    assert images.digest() == images.load().digest()
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 3), st.sets(st.integers(0, 19)))
+def test_rows_of_a_block_in_pieces(piece, start, chosen):
+    images = make_images(count=23, height=3, width=2)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(file := Path(folder) / "a.pixels.npy", images.pixels)
+        rows = np.array(sorted(chosen), np.int64)
+        parts = list(ArrayBlock(file, start, start + 20, images.shape[1:], piece).read(rows))
+    expected = images.pixels[start + rows]
+    assert np.array_equal(np.concatenate([expected[:0], *parts]), expected)
 
 
 def test_blocks_of_a_file(tmp_path, monkeypatch):
@@ -202,6 +211,27 @@ def test_a_file_that_changes_while_it_is_read_gets_a_line(tmp_path, later):
     np.save(tmp_path / "a.pixels.npy", later)
     with pytest.raises(SourceError, match=r"a\.pixels\.npy: has changed while it was read; start again"):
         images.load()
+
+
+def test_pixels_in_another_order_get_a_line(tmp_path):
+    write_arrays(tmp_path)
+    np.save(tmp_path / "a.pixels.npy", np.asfortranarray(PIXELS))
+    assert refusal(tmp_path).startswith("a.pixels.npy: expected pixels in C order, got Fortran's")
+
+
+def test_a_file_that_is_cut_off_in_the_middle_of_a_block_gets_a_line(tmp_path, monkeypatch):
+    """What was read stays as it is, and no process ends for want of bytes."""
+    monkeypatch.setattr("cifar10_s.array_folder.PIECE_BYTES", 1)
+    monkeypatch.setattr("cifar10_s.array_folder.OF_CLASS", 0)
+    images = make_images(count=9, height=64, width=64)
+    block = open_array_folder(write_arrays(tmp_path, images.pixels, images.labels), "train").blocks[0]
+    pieces = block.read(np.arange(len(block)))
+    first = next(pieces)
+    file = tmp_path / "a.pixels.npy"
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(SourceError, match=r"a\.pixels\.npy: has changed while it was read; start again"):
+        list(pieces)
+    assert np.array_equal(first, images.pixels[:1])
 
 
 def test_a_file_that_is_cut_off_or_gone_while_it_is_read_gets_a_line(tmp_path):

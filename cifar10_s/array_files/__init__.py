@@ -9,7 +9,7 @@ from cifar10_s.array_files.safetensors_file import open_safetensors
 from cifar10_s.array_files.torch_file import open_torch
 from cifar10_s.errors import SourceError, UsageError
 
-__all__ = ["FORMATS", "PREFERRED", "ArrayFile", "open_array"]
+__all__ = ["FORMATS", "PREFERRED", "ArrayFile", "one_line_errors", "open_array"]
 
 FORMATS: dict[str, Callable[[Path], ArrayFile]] = {
     ".pt": open_torch,

@@ -33,12 +33,15 @@ class ArrayFile:
         NumPy's name of its type, such as ``float32``; ``bfloat16``, which NumPy has not, may come too.
     read
         Gives the array; see `load`.
+    offset
+        Where in the file its bytes begin, in C order; None where they do not lie there so.
     """
 
     path: Path
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[], NDArray[Any]]
+    offset: int | None = None
 
     def load(self) -> NDArray[Any]:
         """Give the array, memory-mapped where the format can be; bfloat16 comes as float32.

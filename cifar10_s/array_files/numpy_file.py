@@ -38,7 +38,7 @@ def open_npy(path: Path) -> ArrayFile:
     def read() -> NDArray[Any]:
         return np.asarray(np.memmap(path, header.dtype, "r", header.size, header.shape, header.order))
 
-    return ArrayFile(path, header.shape, header.dtype.name, read)
+    return ArrayFile(path, header.shape, header.dtype.name, read, header.size if header.order == "C" else None)
 
 
 def open_npz(path: Path) -> ArrayFile:
