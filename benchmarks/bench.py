@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from gpu import measure_device
 from growth import draw
-from learning import measure_released, measure_step, measure_training
+from learning import measure_compiled, measure_released, measure_step, measure_training
 from own_images import measure_own
 from plain import plain_parquet, plain_search
 from scale import measure_scale
@@ -73,6 +73,7 @@ def measure_speed(images: LabeledImages, source: str | None, *, quick: bool) -> 
         *measure_methods(images),
         *measure_step(images),
         *measure_training(images),
+        *measure_compiled(images),
         *measure_files(images),
     ]
 

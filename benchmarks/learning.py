@@ -11,7 +11,7 @@ from unittest.mock import patch
 import limits
 import torch
 from plain import plain_pgd, plain_training
-from timing import median, once, row
+from timing import median, medians, once, row
 from torch import nn
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Released
@@ -86,6 +86,23 @@ def measure_training(images: LabeledImages) -> list[dict[str, Any]]:
         row("adversarial training (PGD-10)", 1 / attacked, "images/s", limit=1 / at_least),
         row("adversarial training (PGD-10): time of so many standard steps", attacked / standard, "x", "11.5 or less"),
     ]
+
+
+def measure_compiled(images: LabeledImages) -> list[dict[str, Any]]:
+    """Compare a network's passes with the same compiled: it is left out of training where it does not pay."""
+    engine = Engine.on(resolve_device("auto"))
+    some = first(images, PROTOCOLS["cpu-v1"].batch)
+    levels, labels = [torch.from_numpy(array).to(engine.device) for array in (some.pixels, some.labels)]
+    net = engine.place(plain_net(images, engine))
+
+    def passes(network: Any) -> None:
+        loss = nn.functional.cross_entropy(engine.logits(network, levels), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        float(loss.detach())  # waits for the device
+
+    plain, compiled = medians([partial(passes, net), partial(passes, torch.compile(net))], repeats=15)
+    what = f"{network(engine)}, {engine.device.type}, forward and backward by torch.compile: times as fast as without"
+    return [row(what, plain / compiled, "x")]
 
 
 def plain_net(images: LabeledImages, engine: Engine) -> nn.Module:

@@ -1,7 +1,7 @@
 """Timing: rows of the bench's table, and how times and memory are taken."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
     """Give the median time of some calls in seconds, after one that is not counted."""
     function()
     return float(np.median([once(function) for _ in range(repeats)]))
+
+
+def medians(functions: Sequence[Callable[[], object]], repeats: int = 5) -> list[float]:
+    """Give the median times of some functions, which take turns: a slow minute of the machine is one of them all."""
+    for function in functions:
+        function()
+    turns = [[once(function) for function in functions] for _ in range(repeats)]
+    return [float(seconds) for seconds in np.median(turns, axis=0)]
 
 
 def extra_memory(function: Callable[[], object]) -> int:
