@@ -67,11 +67,11 @@ def measure_training(images: LabeledImages) -> list[dict[str, Any]]:
 
     def ours(strategy: str, on: LabeledImages) -> tuple[float, float]:
         run = Run(on, test, protocol, STRATEGIES[strategy], network(engine), 0)
-        seconds, limit = (
-            median(lambda: list(train(run, engine)), repeats=3),
-            limits.arithmetic(lambda: list(train(run, engine)), engine),
-        )
-        return seconds / len(on), limit / len(on)
+
+        def whole() -> None:
+            list(train(run, engine))
+
+        return median(whole, repeats=3) / len(on), limits.arithmetic(whole, engine) / len(on)
 
     def plain() -> None:
         plain_training(plain_net(images, engine), few.pixels, few.labels)

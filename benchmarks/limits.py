@@ -56,4 +56,9 @@ def arithmetic(function: Callable[[], object], engine: Engine) -> float:
 def _over(parts: list[slice], function: Callable[[slice], object]) -> float:
     """Time a function over all parts; each core has its own, one after another, so that nothing is handed around."""
     shares = [parts[core :: cores()] for core in range(cores())]
-    return median(lambda: list(thread_map(lambda share: [function(part) for part in share] and None, shares)), 3)
+
+    def work(share: list[slice]) -> None:
+        for part in share:
+            function(part)
+
+    return median(lambda: list(thread_map(work, shares)), repeats=3)

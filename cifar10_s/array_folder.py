@@ -47,7 +47,8 @@ class ArrayBlock:
     def read(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """See `stream.Block.read`."""
         array = open_array(self.file)
-        if array.dtype != "uint8" or array.shape[1:] != self.shape or array.shape[0] < self.stop:
+        as_before = array.dtype == "uint8" and array.shape[1:] == self.shape and array.shape[0] >= self.stop
+        if not as_before or array.offset is None:
             raise self._changed()
         with self.file.open("rb") as file:
             for part in chunks(len(self), self.piece):
@@ -55,12 +56,10 @@ class ArrayBlock:
                 if first < last:
                     yield self._read(file, array.offset, rows[first:last])
 
-    def _read(self, file: BufferedReader, offset: int | None, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _read(self, file: BufferedReader, offset: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read from the first of some rows to the last; gives theirs."""
         first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
         pixels = np.empty((count, *self.shape), np.uint8)
-        if offset is None:
-            raise self._changed()
         with one_line_errors(self.file):
             file.seek(offset + (self.start + first) * math.prod(self.shape))
             if file.readinto(pixels.data) != pixels.nbytes:
