@@ -1,6 +1,7 @@
 """The compiled inner loops of `moments` and `ssim` on the CPU (numba)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,28 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cifar10_s._prefetch import LINE, prefetch
+from cifar10_s.moments import STRIP
 
-# Columns that are summed at a time: with them, what eight images' sums need stays in a core's first cache.
-STRIP = 768
 # The constants of SSIM, (K·L)² with L = 255, that keep its quotients from 0 / 0.
 SSIM_C1 = (0.01 * 255) ** 2
 SSIM_C2 = (0.03 * 255) ** 2
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a function; keep the result on disk where this machine has a place to write it."""
     try:
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, cache=True, **options)(function)
     except RuntimeError:
-        return njit(nogil=True)(function)
+        return njit(nogil=True, **options)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function into those that call it, with the constants that they give it."""
+    return njit(inline="always")(function)
+
+
+# For whole numbers only: others lose other bits where a processor multiplies and adds in one go.
+compiled_with_fma = partial(compiled, fastmath={"contract"})
 
 
 @compiled
@@ -31,51 +40,93 @@ def fetch(row: Any) -> None:
         prefetch(row, p)
 
 
-@compiled
-def interleave(a: Any, b: Any, pairs: Any) -> None:
-    """Write two images' bytes side by side, the second's in the upper half."""
-    for p in range(a.size):
-        pairs[p] = np.uint32(a[p]) | np.uint32(np.uint32(b[p]) << np.uint32(16))
+@inlined
+def separate_by(channels: int, row: Any, planes: Any) -> None:
+    """Write each of so many channels of a row of pixels into a strip of its own."""
+    for p in range(row.size // channels):
+        for channel in range(channels):
+            planes[channel * STRIP + p] = row[channels * p + channel]
 
 
 @compiled
-def multiply(halves: Any, p: int, s: int) -> Any:
-    """Add up two images' products of their bytes p and p + s, which is one instruction for eight bytes.
+def separate(row: Any, channels: int, planes: Any) -> None:
+    """Do that with a number of 1 to 4 that is known as the loop is compiled, which then takes many pixels at a time."""
+    if channels == 1:
+        separate_by(1, row, planes)
+    elif channels == 2:
+        separate_by(2, row, planes)
+    elif channels == 3:
+        separate_by(3, row, planes)
+    else:
+        separate_by(4, row, planes)
 
-    No such sum is below 0; that it is said keeps compilers from tearing it apart.
+
+@compiled_with_fma
+def add_colors(planes: Any, totals: Any, size: int) -> None:
+    """Add eight images' separated colours, and the products of each two, to the totals of a strip.
+
+    All at once, because reading bytes and totals costs as much as the products. In float32 a processor multiplies and
+    adds in one go, and whole numbers below 2²⁴ are exact.
     """
-    first = np.int32(halves[2 * p]) * np.int32(halves[2 * (p + s)])
-    second = np.int32(halves[2 * p + 1]) * np.int32(halves[2 * (p + s) + 1])
-    return max(np.int32(first + second), np.int32(0))
+    for p in range(min(size, STRIP)):
+        r = g = b = rr = rg = rb = gg = gb = bb = np.float32(0)
+        for image in range(8):
+            start = 3 * STRIP * image
+            x = np.float32(planes[start + p])
+            y = np.float32(planes[start + STRIP + p])
+            z = np.float32(planes[start + 2 * STRIP + p])
+            r, g, b = r + x, g + y, b + z
+            rr, rg, rb = rr + x * x, rg + x * y, rb + x * z
+            gg, gb, bb = gg + y * y, gb + y * z, bb + z * z
+        totals[p] += np.uint32(np.int32(r))
+        totals[STRIP + p] += np.uint32(np.int32(g))
+        totals[2 * STRIP + p] += np.uint32(np.int32(b))
+        totals[3 * STRIP + p] += np.uint32(np.int32(rr))
+        totals[4 * STRIP + p] += np.uint32(np.int32(rg))
+        totals[5 * STRIP + p] += np.uint32(np.int32(rb))
+        totals[6 * STRIP + p] += np.uint32(np.int32(gg))
+        totals[7 * STRIP + p] += np.uint32(np.int32(gb))
+        totals[8 * STRIP + p] += np.uint32(np.int32(bb))
 
 
 @compiled
-def add_eight(pairs: Any, sums: Any, products: Any, start: int, stop: int) -> None:
-    """Add columns of four pairs of images to ``sums``, and their products with those shifted by s to ``products[s]``.
-
-    Eight images a call, because reading and writing the 32-bit sums costs more than the products.
-    """
-    sums, row = sums[start:stop], products[0][start:stop]
-    a, b, c, d = pairs[0].view(np.int16), pairs[1].view(np.int16), pairs[2].view(np.int16), pairs[3].view(np.int16)
-    for p in range(sums.size):
-        both = np.uint32(pairs[0, p] + pairs[1, p] + pairs[2, p] + pairs[3, p])
-        sums[p] += np.uint32(both & np.uint32(0xFFFF)) + np.uint32(both >> np.uint32(16))
-        row[p] += np.uint32(multiply(a, p, 0) + multiply(b, p, 0) + multiply(c, p, 0) + multiply(d, p, 0))
-    for s in range(1, products.shape[0]):
-        row = products[s][start:stop]
-        for p in range(row.size):
-            row[p] += np.uint32(multiply(a, p, s) + multiply(b, p, s) + multiply(c, p, s) + multiply(d, p, s))
+def strip_of(rows: Any, number: int, size: int) -> Any:
+    """Give a row of strips that lie one after another."""
+    return rows[number * STRIP : number * STRIP + size]
 
 
 @compiled
-def add_one(row: Any, sums: Any, products: Any) -> None:
-    """Do the same with one image, of which ``row`` may end before the last shifted byte."""
-    for p in range(sums.size):
-        sums[p] += row[p]
-    for s in range(products.shape[0]):
-        of_shift = products[s]
-        for p in range(min(sums.size, row.size - s)):
-            of_shift[p] += np.uint32(np.int32(row[p]) * np.int32(row[p + s]))
+def add_level(x: Any, totals: Any) -> None:
+    """Add a channel of an image."""
+    for p in range(totals.size):
+        totals[p] += x[p]
+
+
+@compiled
+def add_product(x: Any, y: Any, totals: Any) -> None:
+    """Add the product of two."""
+    for p in range(totals.size):
+        totals[p] += np.uint32(np.int32(x[p]) * np.int32(y[p]))
+
+
+@compiled
+def add_image(planes: Any, channels: int, totals: Any, size: int) -> None:
+    """Do the same with one image's channels, of any number."""
+    kind = channels
+    for i in range(channels):
+        x = strip_of(planes, i, size)
+        add_level(x, strip_of(totals, i, size))
+        for j in range(i, channels):
+            add_product(x, strip_of(planes, j, size), strip_of(totals, kind, size))
+            kind += 1
+
+
+@compiled
+def take(rows: Any, order: Any, n: int, channels: int, start: int, stop: int, planes: Any) -> None:
+    """Separate the channels of some pixels of image n of the order; ask for those of the one that is eight later."""
+    for following in order[n + 8 : n + 9]:
+        fetch(rows[following][channels * start : channels * stop])
+    separate(rows[order[n]][channels * start : channels * stop], channels, planes)
 
 
 @compiled
@@ -83,35 +134,31 @@ def accumulate(
     rows: NDArray[np.uint8],
     order: NDArray[np.int64],
     counts: NDArray[np.int64],
-    start: int,
-    sums: NDArray[np.uint32],
-    products: NDArray[np.uint32],
+    channels: int,
+    totals: NDArray[np.uint32],
 ) -> None:
-    """Add columns ``start`` to ``start + P`` of images to the sums of their classes.
+    """Add images to the totals of their classes.
 
-    With those before, at most `compiled_sums.FLUSH` of a class. ``rows`` is (N, D), an image a row; ``order`` (N,)
-    their numbers, class by class, of which class k has ``counts[k]``. ``sums`` is (K, P); ``products`` (K, C, P), where
-    entry (k, s, p) is the sum of byte p times byte p + s.
+    With those before, at most `compiled_sums.FLUSH` of a class. ``rows`` is (N, P·C), an image's P pixels a row;
+    ``order`` (N,) their numbers, class by class, of which class k has ``counts[k]``. ``totals`` is
+    (K, P / STRIP, (C + C·(C + 1) / 2)·STRIP): for some pixels at a time the sums of each channel, then of the products
+    of each two, in the order of `moments.channel_pairs`.
     """
-    width, more = sums.shape[1], products.shape[1] - 1
-    # A whole line of the cache more for what is shifted in, or loads would cross lines. Behind an image's end stands
-    # anything: its products are none that are asked for.
-    pairs = np.zeros((4, STRIP + LINE // 4), np.uint32)
+    planes = np.zeros(8 * 3 * STRIP, np.uint8)
+    size = rows.shape[1] // channels
     first = 0
     for label in range(counts.size):
         end = first + counts[label]
-        whole = end - counts[label] % 8
-        for n in range(first, whole, 8):
-            for strip in range(0, width, STRIP):
-                stop = min(strip + STRIP, width)
-                for i in range(4):
-                    for following in order[n + 8 + 2 * i : n + 10 + 2 * i]:
-                        fetch(rows[following][start + strip : start + stop])
-                    a, b = rows[order[n + 2 * i]], rows[order[n + 2 * i + 1]]
-                    interleave(a[start + strip : start + stop + more], b[start + strip : start + stop + more], pairs[i])
-                add_eight(pairs, sums[label], products[label], strip, stop)
-        for n in range(whole, end):
-            add_one(rows[order[n]][start : start + width + more], sums[label], products[label])
+        whole = end - counts[label] % 8 if channels == 3 else first
+        for strip in range(totals.shape[1]):
+            start, stop = strip * STRIP, min((strip + 1) * STRIP, size)
+            for n in range(first, whole, 8):
+                for i in range(8):
+                    take(rows, order, n + i, 3, start, stop, planes[3 * STRIP * i : 3 * STRIP * (i + 1)])
+                add_colors(planes, totals[label, strip], stop - start)
+            for n in range(whole, end):
+                take(rows, order, n, channels, start, stop, planes)
+                add_image(planes, channels, totals[label, strip], stop - start)
         first = end
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -85,6 +85,7 @@ class _Task:
             at: Rows = slice(self.start + part.start, self.start + part.stop) if whole else self.start + rows[part]
             done = part.stop
             yield at, _changed(changes, at, pixels)
+            del pixels  # the next are read into the same memory, which a core still has in its cache
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def _changed(changes: tuple[Change, ...], rows: Rows, pixels: NDArray[np.uint8])
 def _map(
     function: Callable[[Rows, Any], Result], changes: tuple[Change, ...], tasks: list[_Task]
 ) -> tuple[int, list[Result]]:
-    results = [function(rows, pixels) for task in tasks for rows, pixels in task.pieces(changes)]
+    results = [result for task in tasks for result in starmap(function, task.pieces(changes))]
     return sum(map(len, tasks)), results
 
 

@@ -1,6 +1,7 @@
 """Summation: images, wherever they are → their moments, in one pass or as many as the memory asks for."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.compiled_sums import FLUSH, CompiledSums
+from cifar10_s.compiled_sums import FLUSH, CompiledSums, totals_shape
 from cifar10_s.device import free_memory, resolve_device
 from cifar10_s.errors import UsageError
 from cifar10_s.images import Images, Rows
@@ -92,7 +93,7 @@ def moments_by_class(
 
 
 def _class_bytes(images: Images) -> int:
-    """Give what a class's sums take on a machine: C + 1 of 32 bits for each value, once a worker, and 64-bit totals.
+    """Give what a class's sums take on a machine: of 32 bits once a worker, and 64-bit totals.
 
     Those of a large class are carried over to 64 bits. On a cluster each worker makes totals, and sends a copy.
     """
@@ -100,8 +101,8 @@ def _class_bytes(images: Images) -> int:
     far = images.mapper if isinstance(images, Stream) else None
     workers, totals = (far.beside, 2 * far.beside + 2) if far else (cores(), 2)
     bits = 32 + (64 if np.bincount(images.labels, minlength=1).max() > FLUSH else 0)
-    pairs = len(channel_pairs(channels))
-    return height * width * (bits // 8 * channels * (channels + 1) * workers + 8 * (channels + pairs) * totals)
+    kinds = channels + len(channel_pairs(channels))
+    return bits // 8 * math.prod(totals_shape(images.shape[1:])) * workers + 8 * height * width * kinds * totals
 
 
 def _classes_at_a_time(images: Images, size: int, device: str, memory: int) -> int:

@@ -133,17 +133,6 @@ def test_sums_pass_32_bits(monkeypatch):
     assert 255 * 255 * compiled_sums.FLUSH < 2**32 < 255 * 255 * count
 
 
-@pytest.mark.parametrize("width", [5_461, 5_462, 12_000])
-def test_images_wider_than_a_tile(width):
-    """Tiles of columns meet where a pixel's channels do, and elsewhere."""
-    images = make_images(count=9, height=1, width=width, classes=2)
-    moments = compute_moments(images, device="cpu")
-    for k in range(2):
-        members = images.pixels[images.labels == k].astype(np.int64)
-        assert np.array_equal(moments.products[k][..., 1], (members[..., 0] * members[..., 1]).sum(0))
-        assert np.array_equal(moments.products[k][..., 4], (members[..., 1] * members[..., 2]).sum(0))
-
-
 def test_scores_do_not_overflow():
     """Ten million images a class: the integers pass 63 bits, and the score stays what fractions give."""
     count, x = 10_000_000, 200

@@ -17,8 +17,10 @@ from cifar10_s.compiled_sums import FLUSH
 from cifar10_s.distributed import RayMapper
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages, numbers
+from cifar10_s.memory import show_size
 from cifar10_s.methods import METHODS, GivenNoise
 from cifar10_s.methods.method import CHUNK, Method
+from cifar10_s.moments import STRIP
 from cifar10_s.parallel import cores
 from cifar10_s.search import OBJECTIVES, best_colors, random_pixels, score_maps, search
 from cifar10_s.shortcut import Shortcut
@@ -360,7 +362,8 @@ def told(monkeypatch):
 def test_several_passes_are_told_before_they_begin(told):
     stream, told.reads = stream_of(make_images(count=300, classes=7))
     search(stream, device="cpu", memory=memory_of(stream, 3))
-    assert told.lines == [("the sums of 7 classes of 5×4×3 take 0.0 MiB at a time: 3 passes of up to 3 classes", 0)]
+    size = show_size(memory_of(stream, 3))
+    assert told.lines == [(f"the sums of 7 classes of 5×4×3 take {size} at a time: 3 passes of up to 3 classes", 0)]
 
 
 def test_small_sums_are_kept_and_nothing_is_said(told):
@@ -376,7 +379,8 @@ def test_large_sums_are_told_and_not_kept(told, monkeypatch):
     monkeypatch.setattr("cifar10_s.summation.KEPT_BYTES", memory_of(stream, 7) - 1)
     found = {search(stream, device="cpu").to_json() for _ in range(2)}
     assert len(found) == 1
-    assert told.lines == [("the sums of 7 classes of 5×4×3 take 0.0 MiB", 300 * number) for number in range(2)]
+    size = show_size(memory_of(stream, 7))
+    assert told.lines == [(f"the sums of 7 classes of 5×4×3 take {size}", 300 * number) for number in range(2)]
 
 
 # Sums
@@ -392,12 +396,11 @@ def plain_moments(images):
 
 
 @pytest.mark.parametrize("flush", [1, 8, 11, 64])
-@pytest.mark.parametrize("tile", [5, 16, 10_000])
-def test_sums_carry_over_exactly(monkeypatch, flush, tile):
-    """As though 32 bits held so few images, and a core's cache so few columns."""
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sums_carry_over_exactly(monkeypatch, flush, channels):
+    """As though 32 bits held so few images."""
     monkeypatch.setattr("cifar10_s.compiled_sums.FLUSH", flush)
-    monkeypatch.setattr("cifar10_s.compiled_sums.MAX_TILE", tile)
-    images = make_images(count=200, channels=4, classes=2)
+    images = make_images(count=200, channels=channels, classes=2)
     for either in (images, stream_of(images, [3, 50], 40)[0]):
         moments = compute_moments(either, device="cpu")
         sums, products = plain_moments(images)
@@ -406,10 +409,11 @@ def test_sums_carry_over_exactly(monkeypatch, flush, tile):
         assert np.array_equal(moments.products, products)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_wider_than_a_tile(channels):
-    """And than a strip of it, in classes of more than the eight images that are summed together."""
-    images = make_images(count=40, height=90, width=91, channels=channels, classes=2)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(1, STRIP - 1), (1, STRIP), (1, STRIP + 1), (90, 91)])
+def test_images_of_some_strips(channels, height, width):
+    """In classes of more than the eight images that are summed together."""
+    images = make_images(count=40, height=height, width=width, channels=channels, classes=2)
     moments = compute_moments(images, device="cpu")
     assert all(np.array_equal(a, b) for a, b in zip((moments.sums, moments.products), plain_moments(images)))
 
@@ -419,7 +423,7 @@ def test_large_classes_take_more():
         _class_bytes(LabeledImages(np.zeros((count, 1, 1, 1), np.uint8), np.zeros(count, np.int64), ("x", "y")))
         for count in (FLUSH, FLUSH + 1)
     ]
-    assert sizes[1] - sizes[0] == 16 * cores()
+    assert sizes[1] - sizes[0] == 8 * 2 * STRIP * cores()
 
 
 def test_on_a_cluster_each_worker_of_a_machine_has_sums():
@@ -427,7 +431,7 @@ def test_on_a_cluster_each_worker_of_a_machine_has_sums():
     here, *there = [
         _class_bytes(replace(stream, mapper=mapper)) for mapper in (None, RayMapper(64, 1), RayMapper(64, 8))
     ]
-    sums, totals = 4 * 4 * 2, 4 * 8 * 2
+    sums, totals = 4 * STRIP * 2, 4 * 8 * 2
     assert [here, *there] == [cores() * sums + 2 * totals, sums + 4 * totals, 8 * sums + 18 * totals]
 
 
