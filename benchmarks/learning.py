@@ -11,7 +11,7 @@ from unittest.mock import patch
 import limits
 import torch
 from plain import plain_pgd, plain_training
-from timing import median, medians, once, row
+from timing import least, median, once, row
 from torch import nn
 
 from cifar10_s.benchmark import PROTOCOLS, STRATEGIES, Released
@@ -100,7 +100,7 @@ def measure_compiled(images: LabeledImages) -> list[dict[str, Any]]:
         loss.backward()  # type: ignore[no-untyped-call]
         float(loss.detach())  # waits for the device
 
-    plain, compiled = medians([partial(passes, net), partial(passes, torch.compile(net))], repeats=15)
+    plain, compiled = least([partial(passes, net), partial(passes, torch.compile(net))], repeats=15)
     what = f"{network(engine)}, {engine.device.type}, forward and backward by torch.compile: times as fast as without"
     return [row(what, plain / compiled, "x")]
 

@@ -31,12 +31,12 @@ def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
     return float(np.median([once(function) for _ in range(repeats)]))
 
 
-def medians(functions: Sequence[Callable[[], object]], repeats: int = 5) -> list[float]:
-    """Give the median times of some functions, which take turns: a slow minute of the machine is one of them all."""
+def least(functions: Sequence[Callable[[], object]], repeats: int = REPEATS) -> list[float]:
+    """Give the least times of some functions, which take turns: what others take of the machine only adds to them."""
     for function in functions:
         function()
     turns = [[once(function) for function in functions] for _ in range(repeats)]
-    return [float(seconds) for seconds in np.median(turns, axis=0)]
+    return [float(seconds) for seconds in np.min(turns, axis=0)]
 
 
 def extra_memory(function: Callable[[], object]) -> int:
