@@ -9,7 +9,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from cifar10_s._prefetch import LINE, prefetch
-from cifar10_s.moments import STRIP
+
+# Pixels summed at a time: what eight images' sums need stays in a core's cache. It is here because numba, which keeps
+# compiled code, compiles anew where this file changes, and looks at no other.
+STRIP = 512
 
 # The constants of SSIM, (K·L)² with L = 255, that keep its quotients from 0 / 0.
 SSIM_C1 = (0.01 * 255) ** 2

@@ -1,11 +1,12 @@
-"""Sums on the CPU, by the compiled kernel."""
+"""Sums on the CPU, by the compiled kernel (numba)."""
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.moments import STRIP, Int64Array, Moments, channel_pairs
+from cifar10_s._kernel import STRIP, accumulate
+from cifar10_s.moments import Int64Array, Moments, channel_pairs
 from cifar10_s.parallel import chunks
 
 # A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
@@ -19,6 +20,11 @@ def totals_shape(shape: tuple[int, int, int]) -> tuple[int, int]:
     """
     height, width, channels = shape
     return -(-height * width // STRIP), (channels + len(channel_pairs(channels))) * STRIP
+
+
+def class_bytes(shape: tuple[int, int, int], images: int) -> int:
+    """Give what the sums of a class of so many images take: of 32 bits, and where it is large of 64 too."""
+    return (4 if images <= FLUSH else 12) * math.prod(totals_shape(shape))
 
 
 class CompiledSums:
@@ -36,8 +42,6 @@ class CompiledSums:
 
     def add(self, pixels: NDArray[np.uint8], labels: Int64Array) -> None:
         """See `Sums.add`; one thread at a time."""
-        from cifar10_s._kernel import accumulate
-
         rows = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(self._shape))
         for part in chunks(len(rows), FLUSH):
             counts = np.bincount(labels[part], minlength=len(self._counts))

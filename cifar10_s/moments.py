@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64Array = NDArray[np.int64]
-# Pixels that the compiled kernel sums at a time: what eight images' sums need stays in a core's first cache.
-STRIP = 512
 
 
 def channel_pairs(channels: int) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.compiled_sums import FLUSH, CompiledSums, totals_shape
 from cifar10_s.device import free_memory, resolve_device
 from cifar10_s.errors import UsageError
 from cifar10_s.images import Images, Rows
@@ -93,28 +92,39 @@ def moments_by_class(
 
 
 def _class_bytes(images: Images) -> int:
-    """Give what a class's sums take on a machine: of 32 bits once a worker, and 64-bit totals.
+    """Give what a class's sums take on a machine: those of each worker, and totals.
 
-    Those of a large class are carried over to 64 bits. On a cluster each worker makes totals, and sends a copy.
+    On a cluster each worker makes totals, and sends a copy.
     """
     _, height, width, channels = images.shape
     far = images.mapper if isinstance(images, Stream) else None
     workers, totals = (far.beside, 2 * far.beside + 2) if far else (cores(), 2)
-    bits = 32 + (64 if np.bincount(images.labels, minlength=1).max() > FLUSH else 0)
     kinds = channels + len(channel_pairs(channels))
-    return bits // 8 * math.prod(totals_shape(images.shape[1:])) * workers + 8 * height * width * kinds * totals
+    return _sums_bytes(images) * workers + 8 * height * width * kinds * totals
+
+
+def _sums_bytes(images: Images) -> int:
+    """Give what a worker's sums of a class take in the machine's own memory."""
+    if not _has_numba():
+        return _device_bytes(images)
+    from cifar10_s.compiled_sums import class_bytes
+
+    return class_bytes(images.shape[1:], int(np.bincount(images.labels, minlength=1).max()))
+
+
+def _device_bytes(images: Images) -> int:
+    """Give what a class's sums take on a torch device: C + 1 for each channel, of 64 bits."""
+    return 8 * math.prod(images.shape[1:]) * (images.shape[-1] + 1)
 
 
 def _classes_at_a_time(images: Images, size: int, device: str, memory: int) -> int:
-    """Give how many classes of a size fit into the memory, and on a device, where one takes C + 1 sums of 64 bits."""
+    """Give how many classes of a size fit into the memory, and on a device."""
     if size > memory:
         raise UsageError(
             f"memory: the sums of one class of {'×'.join(map(str, images.shape[1:]))} take "
             f"{show_size(size)}: expected at least that, got {show_size(memory)}"
         )
-    _, height, width, channels = images.shape
-    on_device = 8 * height * width * channels * (channels + 1)
-    return max(1, min(memory // size, free_memory(device) // (2 * on_device)))
+    return max(1, min(memory // size, free_memory(device) // (2 * _device_bytes(images))))
 
 
 def _sum_up(images: Images, classes: range, device: str) -> Moments:
@@ -189,6 +199,8 @@ class _Pool:
 
 def _make_sums(shape: tuple[int, int, int], classes: int, device: str) -> Sums:
     if device == "cpu" and _has_numba():
+        from cifar10_s.compiled_sums import CompiledSums
+
         return CompiledSums(shape, classes)
     # With it comes torch, which a search on the CPU does without.
     from cifar10_s.device_sums import DeviceSums

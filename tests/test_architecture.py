@@ -138,6 +138,11 @@ def test_imports_point_one_way(module):
         assert set(imported(file)) - ({module} if folder.is_dir() else set()) <= above
 
 
+def test_compiled_code_depends_on_its_own_file():
+    """It is kept until that file changes: with a number from another it would go on with the old one."""
+    assert set(imported(PACKAGE / "_kernel.py")) == {"_prefetch"}
+
+
 def test_the_command_line_uses_the_public_names():
     assert set(imported(PACKAGE / "cli.py")) <= {"errors", "cli_bench", "cli_hub", *cifar10_s.__all__}
     assert set(imported(PACKAGE / "cli_bench.py")) == {"errors", "benchmark", "page"}

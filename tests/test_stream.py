@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar10_s import images as images_module
+from cifar10_s._kernel import STRIP
 from cifar10_s.compiled_sums import FLUSH
 from cifar10_s.distributed import RayMapper
 from cifar10_s.errors import UsageError
@@ -20,7 +21,6 @@ from cifar10_s.images import LabeledImages, numbers
 from cifar10_s.memory import show_size
 from cifar10_s.methods import METHODS, GivenNoise
 from cifar10_s.methods.method import CHUNK, Method
-from cifar10_s.moments import STRIP
 from cifar10_s.parallel import cores
 from cifar10_s.search import OBJECTIVES, best_colors, random_pixels, score_maps, search
 from cifar10_s.shortcut import Shortcut
@@ -424,6 +424,11 @@ def test_large_classes_take_more():
         for count in (FLUSH, FLUSH + 1)
     ]
     assert sizes[1] - sizes[0] == 8 * 2 * STRIP * cores()
+
+
+def test_without_numba_sums_are_of_64_bits(monkeypatch):
+    monkeypatch.setattr("cifar10_s.summation._has_numba", lambda: False)
+    assert _class_bytes(make_images(height=3, width=5, channels=3)) == 8 * 15 * (12 * cores() + 9 * 2)
 
 
 def test_on_a_cluster_each_worker_of_a_machine_has_sums():
