@@ -24,7 +24,7 @@ def ssim(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8]) -> NDArray[np.f
     (N,) float64
     """
     # Compiled code needs numba, which a machine that only searches may lack.
-    from cifar10_s._kernel import mean_ssim
+    from cifar10_s._ssim_kernel import mean_ssim
 
     count, height, width, channels = clean.shape
     rows = count, height, width * channels

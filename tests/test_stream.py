@@ -1,10 +1,14 @@
 """Images that are read block by block are the images in memory, in every respect."""
 
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,7 +338,7 @@ def test_a_class_without_images_has_sums_of_nothing(mapper):
 
 def test_too_little_memory_for_a_class_gets_a_line():
     stream, reads = stream_of(make_images())
-    with pytest.raises(UsageError, match=r"^memory: the sums of one class of 5×4×3 take .* got 0\.0 MiB$"):
+    with pytest.raises(UsageError, match=r"^memory: the sums of one class of 5×4×3 take .* got 0\.1 MiB$"):
         search(stream, device="cpu", memory=memory_of(stream, 1) - 1)
     assert not reads
 
@@ -416,6 +420,29 @@ def test_images_of_some_strips(channels, height, width):
     images = make_images(count=40, height=height, width=width, channels=channels, classes=2)
     moments = compute_moments(images, device="cpu")
     assert all(np.array_equal(a, b) for a, b in zip((moments.sums, moments.products), plain_moments(images)))
+
+
+def check_classes_of_each_size():
+    """Hold the sums of 1 to 24 images a class to the plain ones."""
+    for channels in (1, 2, 3, 4):
+        images = make_images(count=300, height=1, width=STRIP + 9, channels=channels)
+        labels = np.random.default_rng(channels).permutation(np.repeat(np.arange(24), np.arange(1, 25)))
+        images = LabeledImages(images.pixels, labels, tuple(map(str, range(24))))
+        images.pixels.flags.writeable = False
+        moments = compute_moments(images, device="cpu")
+        assert all(map(np.array_equal, (moments.sums, moments.products), plain_moments(images)))
+
+
+def test_classes_of_each_size():
+    check_classes_of_each_size()
+
+
+def test_sums_on_a_processor_without_vectors(tmp_path):
+    """Where one instruction does not multiply and add."""
+    machine = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    code = "import test_stream; test_stream.check_classes_of_each_size()"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env={**os.environ, **machine}, check=True)
+    assert any(tmp_path.rglob("_kernel.accumulate*"))
 
 
 def test_large_classes_take_more():

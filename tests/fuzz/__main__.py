@@ -25,7 +25,7 @@ READERS = (
 )  # fmt: skip
 # Beside the package itself, what it parses with that is written in Python.
 INSTRUMENTED = ["cifar10_s", "tarfile", "pickle", "pickletools", "zipfile", "gzip", "yaml", "PIL"]
-COMPILED = ["cifar10_s._kernel"]
+COMPILED = ["cifar10_s._kernel", "cifar10_s._ssim_kernel"]
 MEMORY = "/dev/shm"  # where there is one: each input is written to a file
 
 
