@@ -16,8 +16,10 @@ from cifar10_s.provenance import Provenance
 from cifar10_s.stream import Stream
 
 
-def reach_hub(name: str) -> None:
+def reach_hub(name: str) -> set[str]:
     """Ask the Hub once for a dataset: the library's own way asks again and again for half a minute.
+
+    Gives the names of its files; offline, where the Hub is not asked, none.
 
     Raises
     ------
@@ -27,14 +29,15 @@ def reach_hub(name: str) -> None:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        return
+        return set()
     try:
-        HfApi().dataset_info(name, timeout=10)
+        files = HfApi().dataset_info(name, timeout=10).siblings or []
     except Exception as error:  # what the connection raises depends on the library beneath
         raise SourceError(
             f"{name}: the Hub does not give it ({_one_line(error)}); check the name and the network, give a local path "
             "to cifar-10-python.tar.gz or a folder, or set HF_HUB_OFFLINE=1 if it is in the cache"
         ) from None
+    return {file.rfilename for file in files}
 
 
 def open_dataset(name: str, split: str, provenance: Provenance) -> Images | None:

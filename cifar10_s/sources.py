@@ -180,17 +180,22 @@ def _folder_reader(path: Path) -> Reader:
     return lambda split, allow: open_image_folder(path, split)
 
 
+# What a release has, and no other dataset.
+RELEASE = (MANIFEST, SUMS, "recipes")
+
+
 def _refuse_release(path: Path) -> None:
     """Refuse a release and its data: read as one dataset, they are images that are poisoned already."""
     for folder in (path, path.resolve().parent):
-        if all((folder / name).exists() for name in (MANIFEST, SUMS, "recipes")):
+        if all((folder / name).exists() for name in RELEASE):
             clean = folder / "data" / "clean"
-            instead = "the images that it was built from"
             if clean.is_dir():
-                instead = f"{clean}, its clean training images without the test split"
-            raise SourceError(
-                f"{path}: is a release that `cifar10-s build` wrote: expected clean images: take {instead}"
-            )
+                raise _no_source(path, f"{clean}, its clean training images without the test split")
+            raise _no_source(path)
+
+
+def _no_source(release: str | Path, instead: str = "the images that it was built from") -> SourceError:
+    return SourceError(f"{release}: is a release that `cifar10-s build` wrote: expected clean images: take {instead}")
 
 
 def _read_archive(path: Path, split: str, allow_unverified: bool) -> LabeledImages | None:
@@ -225,7 +230,8 @@ def _read_sample(split: str, allow_unverified: bool) -> LabeledImages | None:
 
 
 def _open_hub(name: str, split: str, allow_unverified: bool) -> Images | None:
-    reach_hub(name)
+    if {file.partition("/")[0] for file in reach_hub(name)}.issuperset(RELEASE):
+        raise _no_source(name)
     claims = name == CIFAR10_ON_THE_HUB
     images = (read_dataset if claims else open_dataset)(name, split, Provenance("hub", name, claims_cifar10=claims))
     if images is None or not claims or split not in KNOWN_LABELS:

@@ -21,7 +21,7 @@ from huggingface_hub import constants
 import cifar10_s
 from cifar10_s import cli
 from cifar10_s.checksums import hash_folder, write_sums
-from cifar10_s.errors import HubError, UsageError, VerificationError
+from cifar10_s.errors import HubError, SourceError, UsageError, VerificationError
 from cifar10_s.verification import VerifiedRelease
 
 WRITES = {"create", "preupload", "batch", "upload", "check", "commit", "tag", "branch"}
@@ -136,6 +136,14 @@ for split in ("train", "test"):
     images["train"] = cifar10_s.search(images["train"], device="cpu").stamp(images["train"])
     for split, expected in images.items():
         assert np.array_equal(np.load(tmp_path / f"{split}.npy"), expected.pixels[..., 0])
+
+
+def test_a_published_release_is_no_source(hub, release, monkeypatch):
+    """Its default configuration is poisoned: `datasets` would give that one."""
+    push(hub, release)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    with pytest.raises(SourceError, match=rf"^{REPO}: is a release .*: take the images that it was built from$"):
+        cifar10_s.load_source(REPO)
 
 
 def test_the_command_line(hub, release, capsys, tmp_path, monkeypatch):

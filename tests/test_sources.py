@@ -499,7 +499,7 @@ def test_the_sample(sample):
 
 def test_a_hub_copy_is_checked(monkeypatch, sample):
     """Whatever calls itself uoft-cs/cifar10 must have CIFAR-10's labels and pixels."""
-    monkeypatch.setattr(sources, "reach_hub", lambda name: None)
+    monkeypatch.setattr(sources, "reach_hub", lambda name: set())
     for reader in ("read_dataset", "open_dataset"):
         monkeypatch.setattr(
             sources,
@@ -526,7 +526,7 @@ def test_the_known_digests_are_those_of_the_originals(short_archive, jpeg_copy, 
         assert compare_with_cifar10(like_cifar10, split) is None
         like_cifar10 = replace(like_cifar10, provenance=Provenance("hub", "uoft-cs/cifar10", True))
         with monkeypatch.context() as patch:
-            patch.setattr(sources, "reach_hub", lambda name: None)
+            patch.setattr(sources, "reach_hub", lambda name: set())
             patch.setattr(sources, "read_dataset", lambda *_, images=like_cifar10: images)
             assert load_source(split=split).provenance.is_cifar10
 
