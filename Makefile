@@ -24,8 +24,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Search, build, verify, load and train on the built-in sample
 	$(BIN)/python examples/demo.py demo
 
+# Two at a time; networks compute on two threads each, which are not to wait for one another at full speed.
 test: $(READY) ## Run the tests but the slow ones
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -m ""
