@@ -170,3 +170,17 @@ def accumulate(
         accumulate_by(3, rows, order, counts, totals)
     else:
         accumulate_by(4, rows, order, counts, totals)
+
+
+@compiled
+def gather(totals: NDArray[Any], sums: NDArray[np.int64], products: NDArray[np.int64]) -> None:
+    """Add totals of `accumulate` to sums, (K, P, C), and products, (K, P, C·(C + 1) / 2)."""
+    channels = sums.shape[2]
+    for label in range(totals.shape[0]):
+        for strip in range(totals.shape[1]):
+            of_strip, start = totals[label, strip], strip * STRIP
+            for p in range(min(STRIP, sums.shape[1] - start)):
+                for channel in range(channels):
+                    sums[label, start + p, channel] += of_strip[channel * STRIP + p]
+                for pair in range(products.shape[2]):
+                    products[label, start + p, pair] += of_strip[(channels + pair) * STRIP + p]

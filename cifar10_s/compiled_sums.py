@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s._kernel import STRIP, accumulate
-from cifar10_s.moments import Int64Array, Moments, channel_pairs
+from cifar10_s._kernel import STRIP, accumulate, gather
+from cifar10_s.moments import Int64Array, Moments, channel_pairs, no_moments
 from cifar10_s.parallel import chunks
 
 # A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
@@ -57,15 +57,14 @@ class CompiledSums:
         self._carried[label] = self._totals[label].astype(np.int64) + self._carried.get(label, 0)
         self._totals[label], self._pending[label] = 0, 0
 
-    def moments(self) -> Moments:
+    def moments(self, before: Moments | None = None) -> Moments:
         """See `Sums.moments`."""
-        height, width, channels = self._shape
-        pairs, classes = len(channel_pairs(channels)), len(self._counts)
-        sums = np.empty((classes, *self._shape), np.int64)
-        products = np.empty((classes, height, width, pairs), np.int64)
-        for label in range(classes):
-            totals = self._totals[label].astype(np.int64) + self._carried.get(label, 0)
-            by_pixel = totals.reshape(-1, channels + pairs, STRIP).transpose(0, 2, 1).reshape(-1, channels + pairs)
-            of_image = by_pixel[: height * width].reshape(height, width, -1)
-            sums[label], products[label] = of_image[..., :channels], of_image[..., channels:]
-        return Moments(self._counts.copy(), sums, products)
+        moments = before or no_moments(self._shape, len(self._counts))
+        sums, products = (
+            array.reshape(len(array), math.prod(self._shape[:2]), -1) for array in (moments.sums, moments.products)
+        )
+        gather(self._totals, sums, products)
+        for label, carried in self._carried.items():
+            gather(carried[np.newaxis], sums[label : label + 1], products[label : label + 1])
+        moments.counts[:] += self._counts
+        return moments

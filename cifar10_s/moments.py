@@ -52,11 +52,17 @@ class Moments:
         return self.counts, self.sums, self.products
 
 
+def no_moments(shape: tuple[int, int, int], classes: int) -> Moments:
+    """Give the moments of no images of a shape (H, W, C), to which others are added."""
+    products = classes, *shape[:2], len(channel_pairs(shape[2]))
+    return Moments(np.zeros(classes, np.int64), np.zeros((classes, *shape), np.int64), np.zeros(products, np.int64))
+
+
 class Sums(Protocol):
     """Where images are added up."""
 
     def add(self, pixels: NDArray[np.uint8], labels: Int64Array) -> None:
         """Add (n, H, W, C) images of the classes 0 to K - 1."""
 
-    def moments(self) -> Moments:
-        """Give the moments of what was added."""
+    def moments(self, before: Moments | None = None) -> Moments:
+        """Give the moments of what was added; where there are some before, these are added to them."""

@@ -55,9 +55,13 @@ class Deviations:
         return np.where(self._colors == 0, 1, -1).astype(self.sums.dtype)
 
     @cached_property
+    def _signed(self) -> NDArray[Any]:
+        return np.asarray(self.sums @ self._signs.T)
+
+    @cached_property
     def total(self) -> NDArray[Any]:
         """Σ S over the images, (H, W, 2^C)."""
-        return np.asarray(self.count * self._colors.sum(1) + self.sums @ self._signs.T)
+        return np.asarray(self.count * self._colors.sum(1) + self._signed)
 
     @cached_property
     def spread(self) -> NDArray[Any]:
@@ -65,7 +69,7 @@ class Deviations:
         weights = [
             self._signs[:, i] * self._signs[:, j] * (1 if i == j else 2) for i, j in channel_pairs(self.channels)
         ]
-        return np.asarray(self.count * (self.products @ np.stack(weights)) - (self.sums @ self._signs.T) ** 2)
+        return np.asarray(self.count * (self.products @ np.stack(weights)) - self._signed**2)
 
     @cached_property
     def pooled_spread(self) -> NDArray[Any]:
@@ -97,9 +101,8 @@ def mean_minus_variance(deviations: Deviations) -> Float64Array:
 def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Float64Array:
     """Divide; infinite where the denominator is 0, but 0 where both are: what deviates from nothing."""
     ratio = np.where(numerator == 0, 0.0, np.inf)
-    defined = denominator != 0
-    ratio[defined] = (numerator[defined] / denominator[defined]).astype(np.float64)
-    return ratio
+    # Unsafe is what NumPy calls Python's integers becoming floats.
+    return np.asarray(np.divide(numerator, denominator, out=ratio, where=denominator != 0, casting="unsafe"))
 
 
 Objective = Callable[[Deviations], Float64Array]

@@ -16,7 +16,7 @@ from cifar10_s.device import free_memory, resolve_device
 from cifar10_s.errors import UsageError
 from cifar10_s.images import Images, Rows
 from cifar10_s.memory import Memory, memory_limit, show_size
-from cifar10_s.moments import Int64Array, Moments, Sums, channel_pairs
+from cifar10_s.moments import Int64Array, Moments, Sums, channel_pairs, no_moments
 from cifar10_s.parallel import cores
 from cifar10_s.stream import Stream
 
@@ -134,7 +134,7 @@ def _sum_up(images: Images, classes: range, device: str) -> Moments:
     wanted = None if everything else (labels >= classes.start) & (labels < classes.stop)
     make = partial(_make_sums, images.shape[1:], device=device)
     if _is_distributed(images):
-        total = make(len(classes)).moments()
+        total = no_moments(images.shape[1:], len(classes))
         for first, moments in images.fold(partial(_sum_run, make), wanted=wanted, what="sum up"):
             of_run = total[first - classes.start :][: len(moments.counts)]
             of_run += moments
@@ -193,7 +193,7 @@ class _Pool:
     def total(self) -> Moments:
         total = self._all.pop().moments()
         while self._all:
-            total += self._all.pop().moments()
+            total = self._all.pop().moments(total)
         return total
 
 
