@@ -33,8 +33,11 @@ BROKEN = (
 # Only formats whose decoders Pillow and imagecodecs keep in constant use; no scripts (EPS), no documents.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 26
-# Measured on CIFAR-10's originals: as small as Pillow's files or smaller, which the default strategy is not.
-PNG_LEVEL, PNG_STRATEGY = 6, imagecodecs.PNG.STRATEGY.FILTERED
+# Photographs have no repetitions but runs. Measured on CIFAR-10's originals and on larger photographs: as small as
+# Pillow's files or smaller, and made in half to a fifth of the time.
+PNG_LEVEL, PNG_STRATEGY = 6, imagecodecs.PNG.STRATEGY.RLE
+# A file that is smaller than such a part of its pixels is of a drawing, which may repeat itself.
+DRAWING, DRAWING_STRATEGY = 1 / 3, imagecodecs.PNG.STRATEGY.FILTERED
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a PNG's header calls 8-bit pixels of so many channels.
 COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -44,10 +47,15 @@ def encode(pixels: NDArray[np.uint8]) -> list[bytes]:
     """Encode (N, H, W, C) uint8 pixels, C from 1 to 4, as N PNG files."""
     # A single channel is greyscale: PNG wants (H, W) then.
     images = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return [
-        bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=PNG_LEVEL, strategy=PNG_STRATEGY))
-        for image in images
-    ]
+    return [_encode(np.ascontiguousarray(image)) for image in images]
+
+
+def _encode(image: NDArray[np.uint8]) -> bytes:
+    file = bytes(imagecodecs.png_encode(image, level=PNG_LEVEL, strategy=PNG_STRATEGY))
+    if len(file) > DRAWING * image.nbytes:
+        return file
+    again = bytes(imagecodecs.png_encode(image, level=PNG_LEVEL, strategy=DRAWING_STRATEGY))
+    return min(file, again, key=len)
 
 
 def decode(files: Sequence[EncodedImage], shape: Shape, name: Callable[[int], str]) -> Iterator[NDArray[np.uint8]]:

@@ -52,6 +52,16 @@ def test_png_is_exact_and_pillow_reads_it(channels):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))).reshape(image.shape), image)
 
 
+def test_files_are_as_small_as_pillows():
+    """A drawing that repeats itself, and what has as little repetition as a photograph."""
+    random = np.random.default_rng(0)
+    drawing = np.tile(np.kron(random.integers(0, 256, (4, 4, 3), np.uint8), np.ones((6, 6, 1), np.uint8)), (8, 8, 1))
+    smooth = picture(12, 12).resize((192, 192), Image.Resampling.BICUBIC)
+    photo = np.clip(np.asarray(smooth) + random.normal(0, 4, drawing.shape), 0, 255).astype(np.uint8)
+    for image in (drawing, photo):
+        assert len(encode(image[None])[0]) <= 1.01 * len(encoded(Image.fromarray(image)))
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM"])
 def test_decoding_gives_pillows_pixels(mode, kind):
