@@ -108,6 +108,7 @@ def separate(channels: int, one: Any, other: Any, planes: Any) -> None:
 @inlined
 def take(channels: int, rows: Any, columns: slice, order: Any, n: int, other: Any, planes: Any) -> None:
     """Separate the channels of image n of the order and of another; ask for those eight later."""
+    # No processor foresees where the next image of a class lies.
     for following in order[n + 8 : n + 10]:
         row = rows[following, columns]
         for byte in range(0, row.size, LINE):

@@ -33,8 +33,8 @@ BROKEN = (
 # Only formats whose decoders Pillow and imagecodecs keep in constant use; no scripts (EPS), no documents.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 1 << 26
-# Photographs have no repetitions but runs. Measured on CIFAR-10's originals and on larger photographs: as small as
-# Pillow's files or smaller, and made in half to a fifth of the time.
+# Of photographs, large ones above all, most of the time would go into the search for repetitions, of which they have
+# few but runs: files of the size of Pillow's, a few percent more or less, come of runs alone.
 PNG_LEVEL, PNG_STRATEGY = 6, imagecodecs.PNG.STRATEGY.RLE
 # A file that is smaller than such a part of its pixels is of a drawing, which may repeat itself.
 DRAWING, DRAWING_STRATEGY = 1 / 3, imagecodecs.PNG.STRATEGY.FILTERED

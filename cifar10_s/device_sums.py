@@ -298,14 +298,17 @@ class DeviceSums:
             self._counts += counts
 
     def moments(self, before: Moments | None = None) -> Moments:
-        """Give the moments of all that was added, when no thread is adding; more may be added after."""
+        """See `Sums.moments`: of all that was added, when no thread is adding; more may be added after."""
         sums, products = self._lanes[0].totals()
         for lane in self._lanes[1:]:
             more_sums, more_products = lane.totals()
             sums += more_sums
             products += more_products
         moments = Moments(self._counts.copy(), sums, products)
-        return moments if before is None else before + moments
+        if before is None:
+            return moments
+        before += moments
+        return before
 
 
 def accumulate(

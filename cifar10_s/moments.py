@@ -33,12 +33,8 @@ class Moments:
     sums: Int64Array
     products: Int64Array
 
-    def __add__(self, other: "Moments") -> "Moments":
-        """Merge the moments of two disjoint sets of images."""
-        return Moments(self.counts + other.counts, self.sums + other.sums, self.products + other.products)
-
     def __iadd__(self, other: "Moments") -> "Moments":
-        """Merge without taking memory for a third."""
+        """Merge with the moments of other images."""
         for mine, theirs in zip(self._arrays, other._arrays, strict=True):
             mine += theirs
         return self

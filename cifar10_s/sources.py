@@ -23,6 +23,8 @@ SAMPLE = "sample"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # Every fifth digit is a test image: the sample is in order of writer, so both splits have all writers.
 SAMPLE_TEST_EVERY = 5
+# What a release has, and no other dataset.
+RELEASE = (MANIFEST, SUMS, "recipes")
 
 # What is known of the true CIFAR-10 in the Hub's order: the pixel digest (`PixelDigest`) of the first 1,000
 # images of every 10,000, taken from originals, and the SHA-256 of all labels as little-endian int64.
@@ -178,10 +180,6 @@ def _folder_reader(path: Path) -> Reader:
     if is_array_folder(path):
         return lambda split, allow: open_array_folder(path, split)
     return lambda split, allow: open_image_folder(path, split)
-
-
-# What a release has, and no other dataset.
-RELEASE = (MANIFEST, SUMS, "recipes")
 
 
 def _refuse_release(path: Path) -> None:

@@ -76,7 +76,7 @@ def moments_by_class(
     if images in _KEPT:
         yield _KEPT[images]
         return
-    size = _class_bytes(images)
+    size = _class_bytes(images, device)
     group = _classes_at_a_time(images, size, device, memory_limit(memory))
     if total <= group and total * size <= KEPT_BYTES:
         yield _KEPT.setdefault(images, _sum_up(images, range(total), device))
@@ -91,14 +91,14 @@ def moments_by_class(
         yield _sum_up(images, range(start, min(start + group, wanted)), device)
 
 
-def _class_bytes(images: Images) -> int:
+def _class_bytes(images: Images, device: str = "cpu") -> int:
     """Give what a class's sums take on a machine: those of each worker, and totals.
 
-    On a cluster each worker makes totals, and sends a copy.
+    Compiled sums are added to the same totals. On a cluster each worker makes totals, and sends a copy.
     """
     _, height, width, channels = images.shape
     far = images.mapper if isinstance(images, Stream) else None
-    workers, totals = (far.beside, 2 * far.beside + 2) if far else (cores(), 2)
+    workers, totals = (far.beside, 2 * far.beside + 2) if far else (cores(), 1 if _is_compiled(device) else 2)
     kinds = channels + len(channel_pairs(channels))
     return _sums_bytes(images) * workers + 8 * height * width * kinds * totals
 
@@ -198,7 +198,7 @@ class _Pool:
 
 
 def _make_sums(shape: tuple[int, int, int], classes: int, device: str) -> Sums:
-    if device == "cpu" and _has_numba():
+    if _is_compiled(device):
         from cifar10_s.compiled_sums import CompiledSums
 
         return CompiledSums(shape, classes)
@@ -206,6 +206,10 @@ def _make_sums(shape: tuple[int, int, int], classes: int, device: str) -> Sums:
     from cifar10_s.device_sums import DeviceSums
 
     return DeviceSums(shape, classes, device)
+
+
+def _is_compiled(device: str) -> bool:
+    return device == "cpu" and _has_numba()
 
 
 def _has_numba() -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar10_s import device_sums
+from cifar10_s.compiled_sums import CompiledSums
 from cifar10_s.device_sums import DeviceSums
 
 FIELDS = ("counts", "sums", "products")
@@ -83,6 +85,17 @@ def test_pieces_from_several_threads(small, seed, threads):
     sums = DeviceSums((3, 4, 3), 4, "cpu")
     add_in_pieces(sums, pixels, labels, threads)
     assert_equal(sums.moments(), oracle(pixels, labels, 4))
+
+
+@pytest.mark.parametrize("kind", [CompiledSums, partial(DeviceSums, device="cpu")], ids=["compiled", "torch"])
+def test_moments_are_added_to_those_before(kind):
+    pixels, labels = make(count=60)
+    one, other = kind((3, 4, 3), 3), kind((3, 4, 3), 3)
+    one.add(pixels[:25], labels[:25])
+    other.add(pixels[25:], labels[25:])
+    before = one.moments()
+    assert other.moments(before) is before
+    assert_equal(before, oracle(pixels, labels, 3))
 
 
 def test_more_is_added_after_the_moments(small):

@@ -17,7 +17,7 @@ from cifar10_s import compiled_sums
 from cifar10_s.device_sums import DeviceSums
 from cifar10_s.errors import UsageError
 from cifar10_s.images import LabeledImages
-from cifar10_s.moments import Moments, channel_pairs
+from cifar10_s.moments import Moments, channel_pairs, no_moments
 from cifar10_s.search import (
     OBJECTIVES,
     Deviations,
@@ -113,11 +113,10 @@ def test_moments_of_parts_add_up(shape, cut):
     images = make_images(**shape)
     cut = min(cut, len(images) - 1)
     parts = [images.pixels[:cut], images.pixels[cut:]], [images.labels[:cut], images.labels[cut:]]
-    total = None
+    total = no_moments(images.shape[1:], len(images.class_names))
     for pixels, labels in zip(*parts):
         if len(pixels):
-            of_part = compute_moments(LabeledImages(pixels, labels, images.class_names), device="cpu")
-            total = of_part if total is None else total + of_part
+            total += compute_moments(LabeledImages(pixels, labels, images.class_names), device="cpu")
     whole = compute_moments(images, device="cpu")
     for name in ("counts", "sums", "products"):
         assert np.array_equal(getattr(total, name), getattr(whole, name))
