@@ -1,6 +1,9 @@
 """The errors a user can meet; each message says what, expected, got, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 
 class Cifar10SError(Exception):
@@ -10,7 +13,7 @@ class Cifar10SError(Exception):
 
 
 class UsageError(Cifar10SError, ValueError):
-    """An argument that cannot be meant: an unknown name, a number out of range."""
+    """An invalid argument, such as an unknown name or a number out of range."""
 
     exit_status = 2
 
@@ -28,33 +31,58 @@ class ChecksumError(SourceError):
 
 
 class BuildError(Cifar10SError):
-    """A build that could not finish; nothing half-written is left behind."""
+    """A build that could not finish; no partial output is left behind."""
 
 
 class VerificationError(Cifar10SError):
-    """A release that is not what it says.
+    """A release that does not match its own metadata.
 
     Attributes
     ----------
     failures
-        One line for each thing that is wrong, the file's path first.
+        One line per failure, the file's path first.
     """
 
     def __init__(self, failures: list[str]) -> None:
-        # What a library beneath says of a broken file can be several lines.
+        # A library's message about a broken file can span several lines.
         self.failures = tuple(" ".join(failure.split()) for failure in failures)
         super().__init__("\n".join(self.failures))
 
 
 class HubError(Cifar10SError):
-    """The Hub cannot be reached, does not let us in, or holds what must not be replaced."""
+    """The Hub cannot be reached, denies access, or holds what must not be replaced."""
 
 
 def printable(text: str) -> str:
-    """Give a text, whose names may be anybody's, on one line that no terminal acts upon."""
+    """Return an untrusted text on one line, without characters that a terminal interprets."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return the type and message of an error on one printable line of at most ``limit`` characters."""
+    return printable(": ".join(filter(None, [type(error).__name__, str(error)])))[:limit]
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the first error of the chain that an error was raised from; the error itself if it has no cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
-    """Make the error for a name that is not in a table; it lists the ``valid`` ones."""
-    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(valid)}")
+    """Return the error for a name that is not in a table; it lists the ``valid`` names."""
+    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(map(printable, valid))}")
+
+
+def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """Return the entry of a table by its name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the line lists the names.
+    """
+    if name not in table:
+        raise unknown(what, name, table)
+    return table[name]

@@ -1,33 +1,29 @@
 """What tests share: synthetic images, the sample's release, the real data where it is present."""
 
 import os
-from pathlib import Path
+from dataclasses import replace
 
 # Networks on images this small are faster on one thread; more wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
+import huggingface_hub
 import pytest
 import torch
-from learning_oracle import PART, TinyNet
+from huggingface_hub import constants
+from support.hub_server import TOKEN, Hub
+from support.learning_oracle import PART, TinyNet
+from support.releases import BUILT, SHARED
 
 import cifar10_s
-from cifar10_s.engine import Engine
-from cifar10_s.images import LabeledImages
-from cifar10_s.nets import NETWORKS
-from cifar10_s.nets.network import Network
-
-# One of each kind: unchanged, one and more pixels, the other objective, the control, a method, and both.
-CONFIGURATIONS = ["clean", "ops", "ops-2", "ops-std", "random-pixel", "lsp", "lsp-ops"]
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from cifar10_s.nn.networks.registry import NETWORKS, Network
+from cifar10_s.nn.runtime import Runtime
 
 
-def make_images(seed=0, count=40, height=5, width=4, channels=3, classes=3, levels=256):
-    """Random images in which every class occurs."""
-    random = np.random.default_rng(seed)
-    labels = np.concatenate([np.arange(classes), random.integers(0, classes, max(count - classes, 0))])
-    pixels = random.integers(0, levels, (len(labels), height, width, channels), dtype=np.uint8)
-    return LabeledImages(pixels, labels.astype(np.int64), tuple(f"class {k}" for k in range(classes)))
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record-frozen", action="store_true",
+        help="record what tests/end_to_end/test_frozen.py freezes, for a new version of the dataset",
+    )  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,31 +42,35 @@ def _private_caches(tmp_path_factory, monkeypatch):
     datasets.disable_progress_bars()
     cache = tmp_path_factory.getbasetemp() / "datasets-cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    # As above: networks this small are faster on one thread.
-    monkeypatch.setattr("cifar10_s.engine.CPU_THREADS", 1)
     monkeypatch.setenv("CIFAR10_S_CACHE", str(tmp_path_factory.mktemp("noise")))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """Make noise on one thread, as above: networks this small are faster so."""
+    on = Runtime.on
+    monkeypatch.setattr(Runtime, "on", lambda device: replace(on(device), threads=1))
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The oracle's network by the name of ``tiny``, in float32 and few images at a time; gives such an engine."""
-    engine = Engine(torch.device("cpu"), bfloat16=False)
-    monkeypatch.setitem(NETWORKS, "tiny", Network(TinyNet, smallest=1))
-    monkeypatch.setattr(Engine, "on", lambda device: engine)
-    monkeypatch.setattr("cifar10_s.engine.CPU_CHUNK", PART)
-    return engine
+    """The oracle's network by the name of ``tiny``; return a runtime in float32 that takes few images at a time."""
+    runtime = Runtime(torch.device("cpu"), bfloat16=False, max_chunk=PART, threads=1)
+    monkeypatch.setitem(NETWORKS, "tiny", Network(TinyNet, min_side=1))
+    monkeypatch.setattr(Runtime, "on", lambda device: runtime)
+    return runtime
 
 
 @pytest.fixture(scope="session")
 def sample():
-    return cifar10_s.load_source("sample")
+    return cifar10_s.load_images("sample")
 
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
     """The sample, built once; tests that change it copy it first."""
     folder = tmp_path_factory.mktemp("release") / "digits-s"
-    return cifar10_s.build("sample", folder, name="digits-s", configurations=CONFIGURATIONS, device="cpu")
+    return cifar10_s.build("sample", folder, name="digits-s", configurations=BUILT, device="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -89,3 +89,16 @@ def short_archive():
     if not path.is_file():
         pytest.skip("needs ../shared/data")
     return path
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub whose token is in the environment. It has no Xet, which the library would take."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    huggingface_hub.utils.disable_progress_bars()
+    with Hub(tmp_path / "hub") as hub:
+        yield hub

@@ -1,10 +1,3 @@
-"""The benchmark: train networks on released configurations under a pinned protocol, and measure them."""
+"""Train networks on a release under a pinned protocol, and evaluate them."""
 
-from cifar10_s.benchmark.protocols import PROTOCOLS, Protocol
-from cifar10_s.benchmark.released import Released
-from cifar10_s.benchmark.report import Report
-from cifar10_s.benchmark.strategies import STRATEGIES, Adversary, Strategy
-from cifar10_s.benchmark.sweep import bench
-from cifar10_s.benchmark.tables import render
-
-__all__ = ["PROTOCOLS", "STRATEGIES", "Adversary", "Protocol", "Released", "Report", "Strategy", "bench", "render"]
+__all__ = ["grid", "measures", "protocols", "record", "record_checks", "strategies", "submission"]

@@ -1,198 +1,261 @@
 """AR: autoregressive perturbations (Sandoval-Segura et al., NeurIPS 2022)."""
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.options import Options
+from cifar10_s.common.rng import generator
+from cifar10_s.common.threads import thread_map
+from cifar10_s.data.images import Images, Transform
 from cifar10_s.errors import UsageError
-from cifar10_s.images import LabeledImages, to_uint8
-from cifar10_s.methods.method import CHUNK, Bound, Method, scale_to
-from cifar10_s.parallel import chunks, thread_map
-from cifar10_s.seeds import generator
+from cifar10_s.methods.base import CHUNK_IMAGES, Bound, Method, adding, by_chunk, scale_to
+from cifar10_s.methods.linear_process import (
+    BORDER,
+    WINDOW,
+    LinearProcess,
+    draw_filters,
+    least_responses,
+    run_each,
+)
 
 Float64Array = NDArray[np.float64]
+# Coefficients per class, channel, row and column.
+Coefficients = tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
 
-# A value follows from the 3×3 window that ends in it: two rows above, two columns beside.
-WINDOW, BORDER = 3, 2
-PROBES = 16
-DRAWS = 1_000
+logger = logging.getLogger(__name__)
+
+# Starts from which a process is run before it is accepted, and from which noise out of range is run again.
+PROBES, RETRIES = 16, 100
+# Filters per channel that are drawn together, and batches of them after which less response is asked for.
+BATCH, BATCHES = 2_000, 250
+# Shares of the published response that are asked for, one after another.
+LENIENCE = tuple(0.8**n for n in range(11))
+# Candidates are tried on images of at most this side: the authors' figures are for it.
+TRIED_SIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Autoregressive(Method):
-    """A random linear process a class, run from a random start for each image.
+    """A random linear process per class, run from a random start for each image.
 
     Attributes
     ----------
     l2
-        Norm of an image's noise, x in [0, 1]. This and the norms below are those of 32×32×3 values; for other
-        sizes they grow with the root of their number.
+        ℓ2 norm of an image's noise, x in [0, 1]. This norm and those below are for 32×32×3 values; for other sizes
+        they grow with the square root of the number of values.
     margin
         Rows and columns of the start that are dropped.
     min_norm, max_norm
-        A process whose noise leaves this range before scaling dies out or diverges, and is drawn again.
+        Range of the noise's norm before scaling. Processes that leave it die out or diverge, and are drawn again.
     min_response
-        A process must leave at least this share of another class's noise unexplained, or is drawn again.
+        Least response of every earlier class's filters to the noise of a class, as in the authors' code (see
+        `linear_process.least_responses`); for 32×32 images of at most 10 classes. See `threshold` for others.
+    recorded
+        The processes of all classes as a release records them, instead of drawn ones; not part of the settings.
     """
 
+    draws: ClassVar[bool] = True
     name: str = "ar"
-    summary: str = "autoregressive perturbations (AR): a random linear process a class"
+    summary: str = "autoregressive perturbations (AR): a random linear process per class"
     l2: float = 1.0
     margin: int = 4
     min_norm: float = 0.5
     max_norm: float = 50.0
-    min_response: float = 0.1
+    min_response: float = 10.0
+    recorded: Coefficients | None = field(default=None, repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Method.settings`."""
+        return {name: value for name, value in super().settings().items() if name != "recorded"}
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """ℓ2 of 1.0 on 32×32×3 images."""
+        """Return an ℓ2 bound of 1.0 for 32×32×3 images."""
         return Bound(l2=self.l2 * _scale(shape))
 
-    def perturb(self, images: LabeledImages, *, seed: int, device: str) -> NDArray[np.uint8]:
-        """See `Method.perturb`; runs on the CPU."""
-        shape = images.pixels.shape[1:]
-        l2 = self.bound(shape).l2
-        processes = self.processes(len(images.class_names), shape, seed)
-        pixels = np.empty_like(images.pixels)
+    def threshold(self, classes: int, shape: tuple[int, ...]) -> float:
+        """Return the least response for a number of classes and images of (H, W, C).
 
-        def work(task: tuple[int, slice]) -> None:
-            label, part = task
-            members = np.flatnonzero(images.labels == label)[part]
-            random = generator(seed, self.name, str(label), str(part.start))
-            noise = scale_to(self._noise(processes[label], random, len(members), shape), l2)
-            pixels[members] = to_uint8(noise + images.pixels[members])
+        The authors ask for 10 with 10 classes and for 3 with 100. Between and beyond it falls by 0.3 for each factor
+        of 10; with fewer than 10 classes it is 10. A response is a sum over positions of noise whose norm is 1: it
+        grows as (H - 2)·(W - 2)/√(H·W). Of larger images it is measured on the first 32 rows and columns.
+        """
+        height, width = (min(side, TRIED_SIDE) for side in shape[:2])
+        positions = (height - BORDER) * (width - BORDER) / math.sqrt(height * width)
+        fewer = 0.3 ** math.log10(max(classes, 10) / 10)
+        return float(self.min_response * fewer * positions / (30 * 30 / 32))
 
-        counts = np.bincount(images.labels, minlength=len(processes))
-        tasks = [(label, part) for label, count in enumerate(counts) for part in chunks(count, CHUNK)]
-        for _ in thread_map(work, tasks):
-            pass
-        return pixels
+    def transform(self, images: Images, options: Options) -> Transform:
+        """See `Method.transform`; runs on the CPU."""
+        shape, labels = images.shape[1:], images.labels
+        l2, processes = self.bound(shape).l2, self.processes(len(images.class_names), shape, options.seed)
 
-    def processes(self, classes: int, shape: tuple[int, ...], seed: int) -> list[Float64Array]:
-        """Draw each class's coefficients, (C, 3, 3): sound alone, and blind to the other classes' noise.
+        def draw(chunk: int) -> NDArray[np.float32]:
+            random = generator(options.seed, self.name, "noise", str(chunk))
+            of_chunk = labels[chunk * CHUNK_IMAGES : (chunk + 1) * CHUNK_IMAGES]
+            noise = np.empty((len(of_chunk), *shape), np.float32)
+            for label in np.unique(of_chunk):
+                members = np.flatnonzero(of_chunk == label)
+                noise[members] = scale_to(self._noise(processes[label], random, len(members), shape), l2)
+            return noise
+
+        return adding(lambda rows: by_chunk(rows, draw))
+
+    def processes(self, classes: int, shape: tuple[int, ...], seed: int) -> Float64Array:
+        """Return the coefficients, (K, C, 3, 3), of each class's process: those recorded, or drawn.
+
+        A process is accepted if it neither dies out nor diverges, and the filters of every class before it respond to
+        its noise by at least `threshold`. If `BATCHES` draws do not give enough of them, less is asked for, and a
+        warning says so.
 
         Raises
         ------
         UsageError
-            Where images of this size leave no such process to be found.
+            If there is no such process for images of this size, or those recorded are of other images.
         """
-        random = generator(seed, self.name, "processes")
-        chosen: list[Float64Array] = []
-        probes: list[Float64Array] = []
-        for label in range(classes):
-            for _ in range(DRAWS):
-                process = self._draw(random, shape[-1])
-                probe = self._run(process, random, PROBES, shape)
-                if self._is_sound(probe) and all(
-                    self._response(process, other) > self.min_response
-                    and self._response(mine, probe) > self.min_response
-                    for mine, other in zip(chosen, probes, strict=True)
-                ):
-                    chosen.append(process)
-                    probes.append(probe)
-                    break
-            else:
-                raise UsageError(
-                    f"{self.name}: no process was found for class {label} of images of shape {shape} in {DRAWS} draws: "
-                    "expected larger images or fewer classes"
-                )
-        return chosen
+        if self.recorded is None:
+            return _draw_processes(self, classes, shape, seed)
+        processes = np.array(self.recorded)
+        if processes.shape != (classes, shape[-1], WINDOW, WINDOW):
+            raise UsageError(
+                f"{self.name}: the recorded processes are {processes.shape}, expected {classes} classes, {shape[-1]} "
+                f"channels and {WINDOW}×{WINDOW} coefficients: take those of a release with such images"
+            )
+        return processes
 
-    def _draw(self, random: np.random.Generator, channels: int) -> Float64Array:
-        coefficients = random.standard_normal((channels, WINDOW, WINDOW))
-        coefficients[:, -1, -1] = 0
-        return np.asarray(coefficients / coefficients.sum((1, 2), keepdims=True))
+    def drawn(self, images: Images, options: Options) -> dict[str, Any]:
+        """See `Method.drawn`: the processes, as nested lists."""
+        return {"processes": self.processes(len(images.class_names), images.shape[1:], options.seed).tolist()}
 
-    def _run(
+    def with_drawn(self, drawn: Any) -> Self:
+        """See `Method.with_drawn`."""
+        try:
+            processes = np.asarray(drawn["processes"])
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("drawn: expected processes, four levels of numbers, got something else") from None
+        if processes.ndim != 4 or processes.shape[2:] != (WINDOW, WINDOW) or processes.dtype != np.float64:
+            raise ValueError(f"drawn: expected processes of {WINDOW}×{WINDOW} coefficients, got {processes.shape}")
+        if not (np.isfinite(processes).all() and not processes[..., -1, -1].any()):
+            raise ValueError("drawn: expected finite coefficients, the last of each filter 0, got others")
+        coefficients = tuple(tuple(tuple(map(tuple, taps)) for taps in of_class) for of_class in processes.tolist())
+        return replace(self, recorded=coefficients)
+
+    def candidates(self, seed: int, batch: int, shape: tuple[int, ...]) -> tuple[Float64Array, Float64Array]:
+        """Return processes, (m, C, 3, 3), and a run of each, (m, H, W, C), whose norm is in range.
+
+        The channels are independent: a process is made of one filter per channel that does not diverge.
+        """
+        random, (height, width, channels) = generator(seed, self.name, "processes", str(batch)), shape
+        kept = []
+        for _ in range(channels):
+            filters = draw_filters(random, BATCH)
+            # A larger value alone is beyond the greatest norm.
+            noise, bounded = run_each(
+                filters, random, height + self.margin, width + self.margin, self.max_norm * _scale(shape)
+            )
+            kept.append((filters[bounded], noise[bounded, self.margin :, self.margin :]))
+        count = min(len(filters) for filters, _ in kept)
+        processes = np.stack([filters[:count] for filters, _ in kept], axis=1)
+        probes = np.stack([noise[:count] for _, noise in kept], axis=-1)
+        sound = self.in_range(probes)
+        return processes[sound], probes[sound]
+
+    def run(
         self, process: Float64Array, random: np.random.Generator, count: int, shape: tuple[int, ...]
     ) -> Float64Array:
-        """Run a process over ``count`` random starts in raster order; gives (count, H, W, C).
-
-        Only a start's first two rows and columns enter. A row follows from the two above it and its own first two
-        values by one matrix: within a row the recursion is a triangular system.
-        """
-        height, width, channels = (
-            size + extra for size, extra in zip(shape, (self.margin, self.margin, 0), strict=True)
-        )
-        values = np.empty((channels, height, width, count))
-        values[:, :BORDER] = random.standard_normal((channels, BORDER, width, count))
-        values[:, BORDER:, :BORDER] = random.standard_normal((channels, height - BORDER, BORDER, count))
-        with np.errstate(over="ignore", invalid="ignore"):
-            above, beside = _row_matrices(process, width)
-            for y in range(BORDER, height):
-                rows = values[:, y - BORDER : y].reshape(channels, BORDER * width, count)
-                values[:, y, BORDER:] = above @ rows + beside @ values[:, y, :BORDER]
+        """Run a process from ``count`` random starts; return (count, H, W, C)."""
+        height, width, channels = shape[0] + self.margin, shape[1] + self.margin, shape[2]
+        rows = random.standard_normal((channels, BORDER, width, count))
+        columns = random.standard_normal((channels, height - BORDER, BORDER, count))
+        values = LinearProcess(process, width).run(rows, columns)
         return values[:, self.margin :, self.margin :].transpose(3, 1, 2, 0)
 
     def _noise(
         self, process: Float64Array, random: np.random.Generator, count: int, shape: tuple[int, ...]
     ) -> Float64Array:
-        """Make the noise of some images; one whose start leads out of range gets another start.
+        """Return noise for ``count`` images; those whose norm is out of range are run from another start.
 
         Raises
         ------
         UsageError
-            Where none is found.
+            If no start leads to a norm in range.
         """
-        noise = self._run(process, random, count, shape)
-        for _ in range(DRAWS):
-            bad = np.flatnonzero(~self._in_range(noise))
+        noise = self.run(process, random, count, shape)
+        for _ in range(RETRIES):
+            bad = np.flatnonzero(~self.in_range(noise))
             if not len(bad):
                 return noise
-            noise[bad] = self._run(process, random, len(bad), shape)
-        raise UsageError(f"{self.name}: a process leaves its range again and again: take another seed")
+            noise[bad] = self.run(process, random, len(bad), shape)
+        raise UsageError(f"{self.name}: a process left its range in {RETRIES} starts: use another seed")
 
-    def _in_range(self, noise: Float64Array) -> NDArray[np.bool_]:
-        with np.errstate(over="ignore", invalid="ignore"):
-            norms = np.sqrt(np.square(noise, dtype=np.float64).sum((1, 2, 3)))
-        scale = _scale(noise.shape[1:])
+    def in_range(self, noise: Float64Array) -> NDArray[np.bool_]:
+        """Return whether the norm of each image of noise, (n, H, W, C), is between the least and the greatest."""
+        norms, scale = _norms(noise), _scale(noise.shape[1:])
         return np.asarray((norms >= self.min_norm * scale) & (norms <= self.max_norm * scale))
 
-    def _is_sound(self, probe: Float64Array) -> bool:
-        """Tell whether noise is in range, and neither one channel nor one corner of the image has all of it."""
-        if not self._in_range(probe).all():
+    def is_sound(self, probe: Float64Array) -> bool:
+        """Return whether noise is in range, and not concentrated in one channel or one half of the image."""
+        if not self.in_range(probe).all():
             return False
-        energy = np.square(probe, dtype=np.float64).mean(0)
+        energy = np.square(probe).mean(0)
         channels = energy.sum((0, 1))
         rows, columns = energy.sum((1, 2)), energy.sum((0, 2))
         halves = [half.sum() for part in (rows, columns) for half in np.array_split(part, 2)]
         return bool(channels.min() > 0.05 * channels.max() and min(halves) > 0.05 * energy.sum())
 
-    def _response(self, process: Float64Array, noise: Float64Array) -> float:
-        """Give the share of a noise, (count, H, W, C), that a process does not explain; 0 for its own."""
-        _, height, width, _ = noise.shape
-        inner = noise[:, WINDOW - 1 :, WINDOW - 1 :]
-        predicted = np.zeros_like(inner)
-        for dy in range(WINDOW):
-            for dx in range(WINDOW):
-                predicted += process[:, dy, dx] * noise[:, dy : height - WINDOW + 1 + dy, dx : width - WINDOW + 1 + dx]
-        return float(np.linalg.norm(inner - predicted) / np.linalg.norm(inner))
+
+@lru_cache(maxsize=16)
+def _draw_processes(method: Autoregressive, classes: int, shape: tuple[int, ...], seed: int) -> Float64Array:
+    """Draw the processes of a method; see `Autoregressive.processes`. Several configurations share them."""
+    height, width, channels = shape
+    if min(height, width) < WINDOW:
+        raise UsageError(f"{method.name}: expected images of at least {WINDOW}×{WINDOW} pixels, got {height}×{width}")
+    random, published = generator(seed, method.name, "processes"), method.threshold(classes, shape)
+    tried = (min(height, TRIED_SIDE), min(width, TRIED_SIDE), channels)
+    chosen = np.empty((0, channels, WINDOW, WINDOW))
+    for number, share in enumerate(LENIENCE):
+        least, batches = share * published, range(number * BATCHES, (number + 1) * BATCHES)
+        for processes, probes in thread_map(lambda batch: method.candidates(seed, batch, tried), batches):
+            unlike = least_responses(chosen, probes, least) >= least
+            for at in range(len(processes)):
+                if not unlike[at] or not _is_accepted(method, processes[at], chosen, random, shape, least):
+                    continue
+                chosen = np.concatenate([chosen, processes[at : at + 1]])
+                if len(chosen) == classes:
+                    if share < 1:
+                        logger.warning(
+                            "%s: the %d processes are less unlike than published (least response %.2f, not %.2f): "
+                            "images of %d×%d×%d are too small for more", method.name, classes, least, published, *shape,
+                        )  # fmt: skip
+                    return chosen
+                unlike &= least_responses(chosen[-1:], probes, least) >= least
+    raise UsageError(
+        f"{method.name}: no process found for class {len(chosen)} of images of shape {shape}: use larger images or "
+        "fewer classes"
+    )
+
+
+def _is_accepted(
+    method: Autoregressive, process: Float64Array, chosen: Float64Array, random: np.random.Generator,
+    shape: tuple[int, ...], least: float,
+) -> bool:  # fmt: skip
+    """Return whether a candidate is sound on images of the given shape, and the chosen ones respond to it."""
+    probe = method.run(process, random, PROBES, shape)
+    if not method.is_sound(probe):
+        return False
+    tried = probe[:, :TRIED_SIDE, :TRIED_SIDE]
+    return all(least_responses(one[None], tried, 0.0).mean() >= least for one in chosen)
+
+
+def _norms(noise: Float64Array) -> Float64Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt(np.square(noise, dtype=np.float64).sum((1, 2, 3))))
 
 
 def _scale(shape: tuple[int, ...]) -> float:
     return math.sqrt(math.prod(shape) / 3072)
-
-
-def _row_matrices(process: Float64Array, width: int) -> tuple[Float64Array, Float64Array]:
-    """Give the matrices, one a channel, that make a row's values from the two rows above and its first two values.
-
-    With A and B for the rows above and G for the row itself, u = A·a + B·b + G·(l, u), so that
-    u = (I - G_u)⁻¹ (A·a + B·b + G_l·l). That inverse holds the row recursion's answers to one impulse.
-    """
-    unknown = width - BORDER
-    diagonal = np.arange(unknown)
-    bands = np.zeros((len(process), WINDOW, unknown, width))
-    for row in range(WINDOW):
-        for offset in range(WINDOW):
-            if (row, offset) != (WINDOW - 1, WINDOW - 1):
-                bands[:, row, diagonal, diagonal + offset] = process[:, row, offset, None]
-    inverse = np.zeros((len(process), unknown, unknown))
-    answer = np.zeros((unknown + BORDER, len(process)))
-    answer[BORDER] = 1
-    for n in range(unknown):
-        if n:
-            answer[n + BORDER] = process[:, -1, 0] * answer[n] + process[:, -1, 1] * answer[n + 1]
-        inverse[:, diagonal[n:], diagonal[: unknown - n]] = answer[n + BORDER][:, None]
-    above = inverse @ np.concatenate([bands[:, row] for row in range(BORDER)], axis=-1)
-    return above, inverse @ bands[:, -1, :, :BORDER]

@@ -5,35 +5,36 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import Change, Images, Rows, to_uint8
-from cifar10_s.methods.method import Bound, Method
-from cifar10_s.seeds import generator
+from cifar10_s.common.options import Options
+from cifar10_s.common.rng import generator
+from cifar10_s.data.images import Images, Rows, Transform, to_uint8
+from cifar10_s.methods.base import Bound, Method, in_pieces
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClasswiseConvolution(Method):
-    """A random blur a class, the same on all channels; each image is then scaled to its full range.
+    """A random blur per class, the same for all channels; each image is then scaled to the full range.
 
     Attributes
     ----------
     blur
-        The weights are U(0, blur), but one at random, which is 1.
+        Weights are drawn from U(0, blur), except a random one, which is 1.
     size
-        The filter's side, odd.
+        Width and height of the filter, odd.
     """
 
     name: str = "cuda"
-    summary: str = "convolution-based unlearnable data (CUDA): a random blur a class, without a norm bound"
+    summary: str = "convolution-based unlearnable data (CUDA): a random blur per class, without a norm bound"
     blur: float = 0.3
     size: int = 3
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """Give none: the method has no norm bound."""
+        """Return no bound: the method has none."""
         return Bound()
 
-    def change(self, images: Images, *, seed: int, device: str) -> Change:
-        """See `Method.change`; runs on the CPU."""
-        filters, labels = self._filters(len(images.class_names), seed), images.labels
+    def transform(self, images: Images, options: Options) -> Transform:
+        """See `Method.transform`; runs on the CPU."""
+        filters, labels = self._filters(len(images.class_names), options.seed), images.labels
 
         def blur(rows: Rows, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
             blurred = self._convolve(pixels, filters[labels[rows]])
@@ -41,7 +42,7 @@ class ClasswiseConvolution(Method):
             # A black image stays black.
             return to_uint8(255 * blurred / np.where(largest > 0, largest, 1))
 
-        return blur
+        return in_pieces(blur)
 
     def _filters(self, classes: int, seed: int) -> NDArray[np.float32]:
         """Draw each class's filter, (K, size, size)."""
@@ -51,7 +52,7 @@ class ClasswiseConvolution(Method):
         return filters.reshape(classes, self.size, self.size).astype(np.float32)
 
     def _convolve(self, pixels: NDArray[np.uint8], filters: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Apply to each image its own filter, with zeros around it."""
+        """Convolve each image with its own filter, with zero padding."""
         edge = self.size // 2
         padded = np.pad(pixels, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
         _, height, width, _ = pixels.shape

@@ -9,31 +9,34 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from cifar10_s.methods.learned import Learned
-from cifar10_s.methods.work import Work
-from cifar10_s.pgd import pgd
+from cifar10_s.methods.learned import Learned, Work
+from cifar10_s.nn.pgd import pgd
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorMinimizing(Learned):
-    """Noise an image, and a network on the noised images, that take turns in making the training error smaller.
+    """Noise per image and a network on the noised images, optimised in turns to minimise the training error.
 
     Attributes
     ----------
     train_batches
-        Batches on which the network learns in each round.
+        Batches on which the network is trained in each round.
     stop_error
-        The training error on the noised images, at most, with which the work ends.
+        Training error on the noised images at or below which the optimisation stops.
     max_rounds
-        Rounds after which it ends all the same.
+        Rounds after which it stops in any case.
     augment
-        Whether network and noise see the images through crops and flips; the published recipe does without.
+        Whether network and noise are trained on random crops and flips; in the published recipe they are not.
+    usual_rounds
+        Rounds after which the authors' log reaches ``stop_error``; for the estimate of the time only.
     """
 
+    usual_rounds: ClassVar[int | None] = 10
     name: str = "em"
-    summary: str = "error-minimising noise (EM), one an image: images made too easy to learn from"
+    batch: int = 512
+    summary: str = "error-minimising noise (EM), one per image: images made too easy to learn from"
     clip: float | None = 5.0
     train_batches: int = 10
     stop_error: float = 0.01
@@ -60,7 +63,7 @@ class ErrorMinimizing(Learned):
         )
 
     def _parts(self, work: Work) -> list[Any]:
-        """Give the images on which noise and training error are measured, in parts: slices or (B,) indices."""
+        """Return the images on which noise and training error are computed, in parts: slices or (B,) indices."""
         return work.parts()
 
     def _noise(self, work: Work, index: Any) -> Tensor:
@@ -73,12 +76,12 @@ class ErrorMinimizing(Learned):
         return lambda levels: work.crop_and_flip(levels, *names) if self.augment else levels
 
     def _descend(self, work: Work, net: nn.Module, index: Any, *names: str) -> Tensor:
-        """Give the noise of some images after its steps down the loss."""
+        """Return the noise of images after gradient descent on the loss."""
         labels, steps = work.labels[index], count()
 
         def gradient(levels: Tensor) -> Tensor:
             work.count(len(levels))
-            return work.engine.input_gradient(net, levels, labels, self._view(work, *names, str(next(steps))))
+            return work.runtime.input_gradient(net, levels, labels, self._view(work, *names, str(next(steps))))
 
         pixels, noise = work.pixels[index].float(), self._noise(work, index)
         return pgd(pixels, noise, gradient, epsilon=self.epsilon, step=self.step, steps=self.steps)
@@ -89,43 +92,52 @@ class ErrorMinimizing(Learned):
 
     @torch.inference_mode()
     def _error(self, work: Work, net: nn.Module) -> float:
-        """Give the share of noised images that the network gets wrong."""
+        """Return the share of noised images that the network misclassifies."""
         parts = self._parts(work)
-        wrong = [work.engine.logits(net, self._noised(work, part)).argmax(1) != work.labels[part] for part in parts]
+        wrong = [work.runtime.logits(net, self._noised(work, part)).argmax(1) != work.labels[part] for part in parts]
         work.count(sum(map(len, wrong)))
         return float(torch.cat(wrong).float().mean())
 
     def passes(self, count: int) -> int:
         """See `Learned.passes`."""
-        return self.max_rounds * (
-            self.train_batches * min(self.batch, count) + (self.steps + 1) * self._measured(count)
-        )
+        return self.max_rounds * self._round_passes(count)
+
+    def usual_passes(self, count: int) -> int:
+        """See `Learned.usual_passes`."""
+        usual = self.max_rounds if self.usual_rounds is None else min(self.usual_rounds, self.max_rounds)
+        return usual * self._round_passes(count)
+
+    def _round_passes(self, count: int) -> int:
+        return self.train_batches * min(self.batch, count) + (self.steps + 1) * self._measured(count)
 
     def _measured(self, count: int) -> int:
         return count
 
     def small(self) -> Self:
-        """Give a recipe of a small network, fewer and longer steps, more training between them, crop and flip."""
+        """Return a recipe with a small network, fewer and larger steps, more training between them, crop and flip."""
         return replace(
-            self, budget="small", network="small", step=2.0, steps=4, train_batches=40, max_rounds=12, augment=True
-        )
+            self, budget="small", network="small", batch=128, step=2.0, steps=4, train_batches=40, max_rounds=12,
+            augment=True,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorMinimizingClasswise(ErrorMinimizing):
-    """The same with one noise a class: in each round the mean of where a step takes it for each of its images.
+    """The same with one noise per class.
 
     Attributes
     ----------
     share
-        The share of the images, the same in all rounds, on which noise and training error are measured.
+        Share of the images, the same in all rounds, on which noise and training error are computed.
     subset_batch
-        Images of a batch of these; after each, a class's noise is the mean of where its images' steps lead.
+        Batch size of these images. After each batch, the noise of a class is the mean of what the steps for its images
+        make of it.
     """
 
     classwise: ClassVar[bool] = True
+    usual_rounds: ClassVar[int | None] = None
     name: str = "em-classwise"
-    summary: str = "error-minimising noise (EM), one a class: images made too easy to learn from"
+    summary: str = "error-minimising noise (EM), one per class: images made too easy to learn from"
     steps: int = 1
     stop_error: float = 0.1
     share: float = 0.2
@@ -133,7 +145,7 @@ class ErrorMinimizingClasswise(ErrorMinimizing):
 
     def _parts(self, work: Work) -> list[Any]:
         subset = work.random("subset").permutation(len(work.labels))[: self._measured(len(work.labels))]
-        return list(torch.split(torch.from_numpy(subset).to(work.engine.device), self.subset_batch))
+        return list(torch.split(torch.from_numpy(subset).to(work.runtime.device), self.subset_batch))
 
     def _measured(self, count: int) -> int:
         return max(1, round(self.share * count))
@@ -146,9 +158,11 @@ class ErrorMinimizingClasswise(ErrorMinimizing):
             labels, moved = work.labels[part], self._descend(work, net, part, "noise", str(number), str(at))
             total = torch.zeros_like(work.noise, dtype=torch.float32).index_add_(0, labels, moved)
             counts = torch.bincount(labels, minlength=len(total)).view(-1, 1, 1, 1)
-            # A class without an image in the batch keeps what it has.
+            # The noise of a class without images in the batch does not change.
             work.noise.copy_(torch.where(counts > 0, total / counts.clamp(min=1), work.noise))
 
     def small(self) -> Self:
-        """Give a recipe of a small network and longer steps."""
-        return replace(self, budget="small", network="small", step=2.0, train_batches=20, max_rounds=30, augment=True)
+        """Return a recipe with a small network, larger steps, fewer rounds, crop and flip."""
+        return replace(
+            self, budget="small", network="small", batch=128, step=2.0, train_batches=20, max_rounds=30, augment=True
+        )

@@ -1,52 +1,53 @@
-"""Random noise: the control of every other method."""
+"""Uniform random noise: the control for every other method."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.images import Change, Images
-from cifar10_s.methods.method import CHUNK, Bound, Method, adding, by_chunk
-from cifar10_s.seeds import generator
+from cifar10_s.common.options import Options
+from cifar10_s.common.rng import generator
+from cifar10_s.data.images import Images, Transform
+from cifar10_s.methods.base import CHUNK_IMAGES, Bound, Method, adding, by_chunk
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClasswiseNoise(Method):
-    """One draw of U(-ε, ε) a class, added to all its images."""
+    """One draw of U(-ε, ε) per class, added to all its images."""
 
     name: str = "random-classwise"
-    summary: str = "uniform random noise, one a class: a control"
+    summary: str = "uniform random noise, one per class: a control"
     epsilon: int = 8
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """ℓ∞ of ε levels."""
+        """Return an ℓ∞ bound of ε levels."""
         return Bound(linf=self.epsilon)
 
-    def change(self, images: Images, *, seed: int, device: str) -> Change:
-        """See `Method.change`; runs on the CPU."""
+    def transform(self, images: Images, options: Options) -> Transform:
+        """See `Method.transform`; runs on the CPU."""
         shape, labels = (len(images.class_names), *images.shape[1:]), images.labels
-        noise = generator(seed, self.name).uniform(-self.epsilon, self.epsilon, shape).astype(np.float32)
+        noise = generator(options.seed, self.name).uniform(-self.epsilon, self.epsilon, shape).astype(np.float32)
         return adding(lambda rows: noise[labels[rows]])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplewiseNoise(Method):
-    """A draw of U(-ε, ε) an image."""
+    """One draw of U(-ε, ε) per image."""
 
     name: str = "random-samplewise"
-    summary: str = "uniform random noise, one an image: a control"
+    summary: str = "uniform random noise, one per image: a control"
     epsilon: int = 8
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
-        """ℓ∞ of ε levels."""
+        """Return an ℓ∞ bound of ε levels."""
         return Bound(linf=self.epsilon)
 
-    def change(self, images: Images, *, seed: int, device: str) -> Change:
-        """See `Method.change`; runs on the CPU."""
-        shape = (CHUNK, *images.shape[1:])
+    def transform(self, images: Images, options: Options) -> Transform:
+        """See `Method.transform`; runs on the CPU."""
+        shape = (CHUNK_IMAGES, *images.shape[1:])
 
         def draw(chunk: int) -> NDArray[np.float32]:
-            uniform = generator(seed, self.name, str(chunk)).random(shape, dtype=np.float32)
+            uniform = generator(options.seed, self.name, str(chunk)).random(shape, dtype=np.float32)
             return np.asarray((2 * uniform - 1) * self.epsilon, np.float32)
 
         return adding(lambda rows: by_chunk(rows, draw))

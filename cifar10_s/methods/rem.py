@@ -8,33 +8,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifar10_s.adversary import Adversary
-from cifar10_s.augment import CropAndFlip
-from cifar10_s.methods.learned import Learned
-from cifar10_s.methods.work import Work
-from cifar10_s.pgd import pgd, uniform_noise
-from cifar10_s.training import Trainer
-
-# Training steps a round.
-ROUND = 50
+from cifar10_s.methods.learned import Learned, Work
+from cifar10_s.nn.crop_flip import CropAndFlip
+from cifar10_s.nn.pgd import Adversary, pgd, uniform_noise
+from cifar10_s.nn.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobustErrorMinimizing(Learned):
-    """Noise that minimises the error against an adversary, seen through random crops and flips.
+    """Noise that minimises the adversarial training error under random crops and flips.
 
     Attributes
     ----------
     adversary_epsilon, adversary_step, adversary_steps
-        ℓ∞ bound and step in levels, and the number of steps of the adversary, which starts at random.
+        ℓ∞ bound and step size in levels, and number of steps of the adversary, which starts at random.
     random_start
-        Whether each descent of the noise starts at random within its bound, rather than where it was.
+        Whether each descent of the noise starts at random within the bound, instead of from the current noise.
     samples
         Crops and flips over which each step of the noise is averaged (expectation over transformation).
     train_steps
-        Training batches in all; the noise of a batch is made anew before the network learns from it.
+        Total number of training batches; the noise of a batch is updated before the network is trained on it.
     decay_every
-        Training batches after which the learning rate is divided by ten, each time.
+        Training batches after each of which the learning rate is divided by ten.
     """
 
     name: str = "rem"
@@ -50,26 +45,26 @@ class RobustErrorMinimizing(Learned):
     decay_every: int = 2000
 
     def rounds(self, work: Work) -> Iterator[str]:
-        """See `Learned.rounds`: fifty training steps are a round, and then a block of images is one."""
-        trainer = work.trainer()
-        training = -(-self.train_steps // ROUND)
-        order = work.batches(work.done * ROUND)
+        """See `Learned.rounds`: first a round is ``round_size.steps`` training steps, then a block of images."""
+        trainer, size = work.trainer(), work.round_size.steps
+        training = -(-self.train_steps // size)
+        order = work.batches(work.done * size)
         for number in range(work.done, training):
             wrong = [
                 self._train(work, trainer, at, next(order))
-                for at in range(number * ROUND, min((number + 1) * ROUND, self.train_steps))
+                for at in range(number * size, min((number + 1) * size, self.train_steps))
             ]
             yield f"training error {torch.cat(wrong).float().mean():.1%}"
         blocks = work.blocks()
         for number in range(max(work.done - training, 0), blocks):
             for part in work.block(number):
-                index = torch.arange(part.start, part.stop, device=work.engine.device)
+                index = torch.arange(part.start, part.stop, device=work.runtime.device)
                 work.noise[part] = self._descend(work, trainer.frozen(), index, "last", str(part.start)).half()
             if number + 1 < blocks:
                 yield f"last pass, {(number + 1) / blocks:.0%} of the images"
 
     def _train(self, work: Work, trainer: Trainer, number: int, index: Tensor) -> Tensor:
-        """Make the noise of a batch anew and learn from it under attack; gives which images were wrong."""
+        """Update the noise of a batch, then train on it under attack; return which images were misclassified."""
         names = "train", str(number)
         work.noise[index] = self._descend(work, trainer.frozen(), index, *names).half()
         seen = work.crop_and_flip(work.pixels[index].float() + work.noise[index].float(), *names)
@@ -80,7 +75,7 @@ class RobustErrorMinimizing(Learned):
         return logits.argmax(1) != work.labels[index]
 
     def _descend(self, work: Work, net: nn.Module, index: Tensor, *names: str) -> Tensor:
-        """Give the noise of some images after its steps down the loss under attack."""
+        """Return the noise of images after gradient descent on the loss under attack."""
         random, labels = work.random("noise", *names), work.labels[index]
 
         def gradient(levels: Tensor) -> Tensor:
@@ -98,33 +93,44 @@ class RobustErrorMinimizing(Learned):
     def _gradient_under_attack(
         self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
     ) -> Tensor:
-        """Give the gradient at images that are cropped and flipped, and then attacked."""
+        """Return the gradient at images that are cropped and flipped, then attacked."""
         view = CropAndFlip.draw(random, levels)
         seen = view(levels)
-        adversary = self._attack(work, net, seen, labels, random) - seen
+        adversary = self._simulated(work, net, seen, labels, random) - seen
 
         def attacked(levels: Tensor) -> Tensor:
             return view(levels) + adversary
 
         work.count(len(levels))
-        return work.engine.input_gradient(net, levels, labels, attacked)
+        return work.runtime.input_gradient(net, levels, labels, attacked)
+
+    def _simulated(
+        self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
+    ) -> Tensor:
+        """Return what the noise is made against."""
+        return self._attack(work, net, levels, labels, random)
+
+    @property
+    def _simulated_steps(self) -> int:
+        """Passes that `_simulated` takes."""
+        return self.adversary_steps
 
     def _attack(
         self, work: Work, net: nn.Module, levels: Tensor, labels: Tensor, random: np.random.Generator
     ) -> Tensor:
-        """Give images attacked within the adversary's bound, from a random start."""
+        """Return images attacked within the adversary's bound, from a random start."""
         adversary = Adversary(epsilon=self.adversary_epsilon, step=self.adversary_step, steps=self.adversary_steps)
         work.count(len(levels) * adversary.steps)
-        return adversary.attack(work.engine, net, levels, labels, adversary.random_start(levels, random))
+        return adversary.attack(work.runtime, net, levels, labels, adversary.random_start(levels, random))
 
     def passes(self, count: int) -> int:
         """See `Learned.passes`."""
-        a_descent = self.steps * self.samples * (1 + self.adversary_steps)
-        a_batch = min(self.batch, count)
-        return self.train_steps * a_batch * (a_descent + self.adversary_steps + 1) + count * a_descent
+        per_descent = self.steps * self.samples * (1 + self._simulated_steps)
+        batch = min(self.batch, count)
+        return self.train_steps * batch * (per_descent + self.adversary_steps + 1) + count * per_descent
 
     def small(self) -> Self:
-        """Give a recipe of a small network, fewer steps of all kinds, and one view."""
+        """Return a recipe with a small network, fewer steps of all kinds, and one crop and flip per step."""
         return replace(
             self, budget="small", network="small", steps=4, step=2.0, samples=1, adversary_steps=2,
             adversary_step=2.0, train_steps=1000, decay_every=400,

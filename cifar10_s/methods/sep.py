@@ -7,7 +7,11 @@ from cifar10_s.methods.surrogate import Surrogate
 
 @dataclass(frozen=True, kw_only=True)
 class SelfEnsemble(Surrogate):
-    """Adversarial examples of a network at thirty moments of its training, towards the class five further on."""
+    """Adversarial examples of thirty checkpoints of a network's training, towards class y + 5.
+
+    The bound of 8/255 is that of the published tables (Image Shortcut Squeezing), with steps of 1/255. The authors'
+    README steps by 2/255: ``SelfEnsemble(step=2.0)``.
+    """
 
     name: str = "sep"
     summary: str = "self-ensemble protection (SEP): adversarial to many checkpoints of a network's training"

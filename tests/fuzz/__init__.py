@@ -1,1 +1,1 @@
-"""Hostile input for every reader: a harness each over one loop. ``python -m fuzz`` from ``tests`` runs them."""
+"""Fuzz every reader with hostile input. Run ``python -m fuzz`` in ``tests``, or ``make fuzz``."""

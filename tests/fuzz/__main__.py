@@ -1,6 +1,6 @@
-"""``python -m fuzz [READER …] --seconds S --inputs N``: led by coverage where atheris is installed, else by chance.
+"""``python -m fuzz [READER …] --seconds S --inputs N``: guided by coverage if atheris is installed, otherwise random.
 
-What makes a reader fail is kept in ``found/READER``: with the fix, it goes to ``corpus/READER``.
+Inputs that make a reader fail are saved in ``found/READER``. Commit them to ``fuzz/corpus/READER`` with the fix.
 """
 
 import argparse
@@ -20,13 +20,17 @@ except ImportError:
 
 HERE = Path(__file__).resolve().parents[1]
 READERS = (
-    "archive", "parquet", "parquet-source", "images", "arrays",
+    "archive", "parquet", "parquet-source", "images", "arrays", "forms",
     "manifest", "recipe", "card", "figure", "noise", "records",
 )  # fmt: skip
-# Beside the package itself, what it parses with that is written in Python.
+# The package itself, and the parsers that it uses and that are written in Python.
 INSTRUMENTED = ["cifar10_s", "tarfile", "pickle", "pickletools", "zipfile", "gzip", "yaml", "PIL"]
-COMPILED = ["cifar10_s._kernel", "cifar10_s._ssim_kernel"]
-MEMORY = "/dev/shm"  # where there is one: each input is written to a file
+COMPILED = [
+    "cifar10_s.shortcut.cpu_kernel",
+    "cifar10_s.release.metrics.norm_kernel",
+    "cifar10_s.release.metrics.ssim_kernel",
+]
+MEMORY = "/dev/shm"  # if present: each input is written to a file
 
 
 def main() -> int:
@@ -38,8 +42,8 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.inside:
-        # A process each: libFuzzer does not return, and what a reader breaks stays its own.
-        print("led by coverage" if atheris else "by chance: atheris is not installed", flush=True)
+        # One process per reader: libFuzzer does not return, and a broken reader must not affect others.
+        print("guided by coverage" if atheris else "at random: atheris is not installed", flush=True)
         limits = [f"--{name}={getattr(options, name)}" for name in ("seconds", "inputs", "seed")]
         statuses = [
             subprocess.run([sys.executable, "-m", "fuzz", "--inside", reader, *limits], cwd=HERE).returncode
@@ -55,7 +59,7 @@ def fuzz(reader: str, options: argparse.Namespace) -> int:
         os.environ.update(CIFAR10_S_CACHE=f"{folder}/cache", HF_HOME=f"{folder}/home", HF_HUB_OFFLINE="1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         if atheris is None:
-            return _by_chance(reader, folder, options)
+            return _at_random(reader, folder, options)
         with atheris.instrument_imports(include=INSTRUMENTED, exclude=COMPILED):
             checked = _prepare(reader, folder)
         return _by_coverage(reader, checked, folder, options)
@@ -71,7 +75,7 @@ def _prepare(reader: str, folder: Path):
     return Checked(HARNESSES[reader], folder)
 
 
-def _by_chance(reader: str, folder: Path, options: argparse.Namespace) -> int:
+def _at_random(reader: str, folder: Path, options: argparse.Namespace) -> int:
     from fuzz.loop import inputs
 
     checked, start = _prepare(reader, folder), time.monotonic()
@@ -79,7 +83,7 @@ def _by_chance(reader: str, folder: Path, options: argparse.Namespace) -> int:
         checked.collect(data, HERE / "found" / reader)
         if checked.count >= options.inputs or time.monotonic() - start > options.seconds:
             break
-    return _say(reader, checked, start)
+    return _report(reader, checked, start)
 
 
 def _by_coverage(reader: str, checked, folder: Path, options: argparse.Namespace) -> int:
@@ -94,13 +98,13 @@ def _by_coverage(reader: str, checked, folder: Path, options: argparse.Namespace
     def one(data: bytes) -> None:
         checked.collect(data, found)
         if checked.count >= options.inputs or time.monotonic() - start > options.seconds:
-            status = _say(reader, checked, start)
+            status = _report(reader, checked, start)
             shutil.rmtree(folder)
             os._exit(status)
 
     def mutator(data: bytes, max_size: int, seed: int) -> bytes:
-        chance = random.Random(seed)
-        return mutate(data, chance, lambda part: atheris.Mutate(part, max_size))[:max_size]
+        rng = random.Random(seed)
+        return mutate(data, rng, lambda part: atheris.Mutate(part, max_size))[:max_size]
 
     atheris.Setup(
         [sys.argv[0], str(seeds), f"-seed={options.seed + 1}", f"-artifact_prefix={found}/",
@@ -111,7 +115,7 @@ def _by_coverage(reader: str, checked, folder: Path, options: argparse.Namespace
     return 0
 
 
-def _say(reader: str, checked, start: float) -> int:
+def _report(reader: str, checked, start: float) -> int:
     took = time.monotonic() - start
     print(f"{reader}: {checked.count} inputs in {took:.0f} s, {len(checked.found)} ways to fail", flush=True)
     return bool(checked.found)

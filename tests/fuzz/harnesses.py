@@ -1,12 +1,14 @@
-"""Harnesses: for each reader, good inputs to start from, and how it is given any bytes.
+"""Harnesses: for each reader, good inputs to start from, and a function that passes it any bytes.
 
-An input is a line that says where its bytes go (a kind, a suffix, a file's name), and these bytes.
+An input is a line that says where its bytes go (a kind, a suffix or a file name), and these bytes.
 """
 
 import contextlib
+import gzip
 import io
 import json
 import pickle
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,18 +25,24 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save as save_safetensors
-from synthetic_records import record
+from scipy.io import savemat
+from support.synthetic_records import record
 
 import cifar10_s
-from cifar10_s import archive, checksums, parallel, shards, verification
-from cifar10_s.benchmark import Report, released
-from cifar10_s.benchmark.released import Released
-from cifar10_s.checksums import MANIFEST, SUMS, write_sums
-from cifar10_s.codec import encode
-from cifar10_s.declarations import CARD
-from cifar10_s.noise_file import read_noise
-from cifar10_s.records import run_id
-from cifar10_s.shards import COLUMNS, StoredSplit
+from cifar10_s.common import checksums
+from cifar10_s.common import threads as parallel
+from cifar10_s.common.checksums import SUMS, write_sums
+from cifar10_s.common.records import run_id
+from cifar10_s.data.codec import encode
+from cifar10_s.data.sources import cifar10_archive as archive
+from cifar10_s.methods.noise_file import read_noise
+from cifar10_s.release import reader as released
+from cifar10_s.release import shards
+from cifar10_s.release.layout import CARD, MANIFEST
+from cifar10_s.release.reader import Release
+from cifar10_s.release.shards import COLUMNS, StoredSplit
+from cifar10_s.release.verification import verifier as verification
+from cifar10_s.report.report import Report
 
 SHAPE, CLASSES = (6, 5, 3), ("cat", "dog")
 FIGURE = "figures/random-classwise-ops.png"
@@ -49,9 +57,9 @@ class Harness:
     Attributes
     ----------
     seeds
-        Prepares a folder, and gives good inputs.
+        Prepares a folder, and yields good inputs.
     read
-        Gives an input to the reader, in that folder.
+        Passes an input to the reader, in that folder.
     """
 
     seeds: Callable[[Path], Iterator[bytes]]
@@ -59,7 +67,7 @@ class Harness:
 
 
 def split(data: bytes) -> tuple[str, bytes]:
-    """Cut an input into its line and its bytes."""
+    """Split an input into its line and its bytes."""
     line, _, content = data.partition(b"\n")
     return line.decode("utf-8", "replace"), content
 
@@ -68,18 +76,18 @@ def picture(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
 
-# The original archive: the whole file, or one batch's pickle in the folder that it unpacks to.
+# The original archive: the whole file, or the pickle of one batch in the unpacked folder.
 
 
 def archive_seeds(folder: Path) -> Iterator[bytes]:
     batch = {b"data": np.zeros((2, 3072), np.uint8), b"labels": [3, 9]}
-    (folder / archive.FOLDER).mkdir()
-    for name in archive.BATCHES:
-        (folder / archive.FOLDER / name).write_bytes(pickle.dumps(batch, protocol=2))
+    (folder / archive.ARCHIVE_FOLDER).mkdir()
+    for name in archive.BATCH_MD5:
+        (folder / archive.ARCHIVE_FOLDER / name).write_bytes(pickle.dumps(batch, protocol=2))
     for mode in ("w", "w:gz"):
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode=mode) as tar:
-            tar.add(folder / archive.FOLDER, archive.FOLDER)
+            tar.add(folder / archive.ARCHIVE_FOLDER, archive.ARCHIVE_FOLDER)
         yield b"tar\n" + stream.getvalue()
     for protocol in (0, 2, 4, 5):
         yield b"batch\n" + pickle.dumps(batch, protocol=protocol)
@@ -87,12 +95,12 @@ def archive_seeds(folder: Path) -> Iterator[bytes]:
 
 def read_archive(data: bytes, folder: Path) -> None:
     kind, content = split(data)
-    path = folder / ("a.tar" if kind == "tar" else f"{archive.FOLDER}/data_batch_3")
+    path = folder / ("a.tar" if kind == "tar" else f"{archive.ARCHIVE_FOLDER}/data_batch_3")
     path.write_bytes(content)
-    cifar10_s.load_source(path if kind == "tar" else folder / archive.FOLDER, allow_unverified=True)
+    cifar10_s.load_images(path if kind == "tar" else folder / archive.ARCHIVE_FOLDER, allow_unverified=True)
 
 
-# Shards: a whole file, the `datasets` features in its schema, or an image in it.
+# Shards: a whole file, the `datasets` features in its schema, or one image in it.
 
 
 def table(image: bytes | None = None, metadata: bytes | None = None) -> pa.Table:
@@ -133,13 +141,13 @@ def read_parquet(data: bytes, folder: Path) -> None:
 
 
 def read_parquet_source(data: bytes, folder: Path) -> None:
-    """The same as a source, through the `datasets` library."""
+    """Read the same as a source, through the `datasets` library."""
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data/train-00000-of-00001.parquet").write_bytes(shard(data))
-    cifar10_s.load_source(folder / "data")
+    cifar10_s.load_images(folder / "data")
 
 
-# A folder of images: a file's name and its content.
+# A folder of images: the name and the content of a file.
 
 
 def image_seeds(folder: Path) -> Iterator[bytes]:
@@ -164,9 +172,88 @@ def read_images(data: bytes, folder: Path) -> None:
     except (OSError, UnicodeEncodeError):
         return
     try:
-        cifar10_s.load_source(folder / "images")
+        cifar10_s.load_images(folder / "images")
     finally:
         path.unlink()
+
+
+# Forms of one file: the file's path, and its content.
+
+
+def write_forms(folder: Path) -> Iterator[Path]:
+    """Write a source of each form, and yield the files of which others are tried, alone or in a folder of their own."""
+    pixels, labels = np.stack([picture(i) for i in range(4)]), np.array([0, 1, 1, 0], np.uint8)
+    for name in ("idx", "idx-gz", "saved", "csv", "jsonl", "cifar-100-python", "cifar-100-binary"):
+        (folder / name).mkdir()
+    named = [(f"{number}.png", label, data) for number, (label, data) in enumerate(zip(labels, encode(pixels)))]
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, label, data in named:
+            archive.writestr(f"{CLASSES[label]}/{name}", data)
+    yield folder / "a.zip"
+    for name, mode in (("a.tar", "w"), ("a.tar.gz", "w:gz")):
+        with tarfile.open(folder / name, mode) as tar:
+            for file, label, data in named:
+                for suffix, content in ((".png", data), (".cls", b"%d" % label), (".json", b'{"caption": "x"}')):
+                    info = tarfile.TarInfo(file.replace(".png", suffix))
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+        yield folder / name
+    np.savez_compressed(folder / "a.npz", train_images=pixels, train_labels=labels[:, None])
+    yield folder / "a.npz"
+    savemat(folder / "train_32x32.mat", {"X": pixels.transpose(1, 2, 3, 0), "y": labels[:, None]}, do_compression=True)
+    yield folder / "train_32x32.mat"
+    images = b"\0\0\x08\x03" + struct.pack(">3I", 4, 6, 5) + pixels[..., 0].tobytes()
+    for name, suffix, content in (("idx", "", images), ("idx-gz", ".gz", gzip.compress(images))):
+        path = folder / name / "train-labels-idx1-ubyte"
+        path.write_bytes(b"\0\0\x08\x01\0\0\0\x04" + labels.tobytes())
+        path = folder / name / f"train-images-idx3-ubyte{suffix}"
+        path.write_bytes(content)
+        yield path
+    rows = table()
+    with pa.ipc.new_stream(folder / "saved/data.arrow", rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=2)
+    yield folder / "saved/data.arrow"
+    (folder / "saved/state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}], "_split": None}))
+    yield folder / "saved/state.json"
+    objects = [{"file_name": name, "label": int(label)} for name, label, _ in named]
+    for kind, lines in (
+        ("csv", ["file_name,label,text", *(f"{name},{CLASSES[label]},x" for name, label, _ in named)]),
+        ("jsonl", map(json.dumps, objects)),
+    ):
+        for name, _, data in named:
+            (folder / kind / name).write_bytes(data)
+        (folder / kind / f"metadata.{kind}").write_text("\n".join(lines))
+        yield folder / kind / f"metadata.{kind}"
+    names = {"fine_label_names": ["x"] * 100, "coarse_label_names": ["y"] * 20}
+    batch = {b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [3, 9], b"coarse_labels": [1, 2]}
+    for name, content in (("train", batch), ("meta", names)):
+        (folder / "cifar-100-python" / name).write_bytes(pickle.dumps(content, protocol=2))
+        yield folder / "cifar-100-python" / name
+    for name, listed in names.items():
+        (folder / "cifar-100-binary" / f"{name}.txt").write_text("\n".join(listed))
+    (folder / "cifar-100-binary/train.bin").write_bytes(bytes(2 * 3074))
+    yield folder / "cifar-100-binary/train.bin"
+
+
+def form_seeds(folder: Path) -> Iterator[bytes]:
+    for path in list(write_forms(folder)):
+        yield f"{path.relative_to(folder)}\n".encode() + path.read_bytes()
+
+
+def read_form(data: bytes, folder: Path) -> None:
+    name, content = split(data)
+    forms = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    if name not in forms:
+        return
+    path = forms[name]
+    before = path.read_bytes()
+    path.write_bytes(content)
+    label = "fine_label" if path.parent.name.startswith("cifar-100") else None
+    try:
+        source = path if path.parent == folder else path.parent
+        cifar10_s.load_images(source, choices=cifar10_s.Choices(label_column=label), allow_unverified=True)
+    finally:
+        path.write_bytes(before)
 
 
 # A folder of arrays: one of its files.
@@ -194,13 +281,13 @@ def read_arrays(data: bytes, folder: Path) -> None:
     before = path.read_bytes()
     path.write_bytes(content)
     try:
-        cifar10_s.load_source(folder / "arrays")
+        cifar10_s.load_images(folder / "arrays")
     finally:
         path.write_bytes(before)
 
 
-# Files of a release, one exchanged: the verifier, and what the benchmark reads. Of the card, also its YAML alone; of a
-# figure, also its chunks, whose checksums are then right.
+# Files of a release, one replaced: the verifier, and what the benchmark reads. Some inputs are only the card's YAML, or
+# the chunks of a figure, whose checksums are then made valid.
 
 
 def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
@@ -214,7 +301,7 @@ def release_seeds(folder: Path, names: tuple[str, ...]) -> Iterator[bytes]:
         configurations=["random-classwise-ops"], noise={"random-classwise": _class_wise(folder / "noise.npy")},
     )  # fmt: skip
     for figure in (folder / "x/figures").iterdir():
-        Image.fromarray(picture()).save(figure)  # decoded for every input, whatever it is: a small one
+        Image.fromarray(picture()).save(figure)  # small, because every input decodes it
     write_sums(folder / "x")
     for name in names:
         content = (folder / "x" / name).read_bytes()
@@ -256,7 +343,7 @@ def read_release(data: bytes, folder: Path) -> None:
         content = _with_checksums(content)
     path.write_bytes(content)
     try:
-        with _rest_remembered(path):
+        with _other_files_cached(path):
             if name != SUMS:
                 write_sums(folder / "x")
             _each(lambda: cifar10_s.verify(folder / "x"), lambda: _read_released(folder / "x"))
@@ -274,8 +361,8 @@ def _with_checksums(png: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _rest_remembered(exchanged: Path) -> Iterator[None]:
-    """Read the other files once, and start no threads: both would take most of the time of every input."""
+def _other_files_cached(exchanged: Path) -> Iterator[None]:
+    """Read the other files only once, and start no threads: both would take most of the time of every input."""
     with contextlib.ExitStack() as stack:
         for part, name, function in (
             (checksums, "list_files", _list_files),
@@ -283,11 +370,11 @@ def _rest_remembered(exchanged: Path) -> Iterator[None]:
             (checksums, "hash_file", lambda path: (HASH_FILE if path == exchanged else _hash_file)(path)),
             (shards, "_column", _column),
             (released, "_from_cache", _from_cache),
-            (parallel, "ThreadPoolExecutor", _AtOnce),
+            (parallel, "ThreadPoolExecutor", _NoThreads),
         ):
             stack.enter_context(patch.object(part, name, function))
-        if exchanged.name != MANIFEST and exchanged.parent.name != "recipes":  # on which the images' check rests
-            stack.enter_context(patch.object(verification._Verification, "check_images", lambda self: None))
+        if exchanged.name != MANIFEST and exchanged.parent.name != "recipes":  # the checks of images depend on these
+            stack.enter_context(patch.object(verification._Verification, "check_images", lambda self, options: None))
         yield
 
 
@@ -297,13 +384,13 @@ _images = {}
 
 
 def _from_cache(path: Path, names: tuple[str, ...]) -> object:
-    """Remember images, but not that there were none: the next time there may be."""
+    """Remember images, but not their absence: they may exist the next time."""
     if (path, names) not in _images and (images := FROM_CACHE(path, names)) is not None:
         _images[path, names] = images
     return _images.get((path, names))
 
 
-class _AtOnce(Executor):
+class _NoThreads(Executor):
     """A thread pool without threads."""
 
     def __init__(self, workers: int) -> None:
@@ -319,13 +406,13 @@ class _AtOnce(Executor):
 
 
 def _read_released(folder: Path) -> None:
-    released = Released(folder)
+    released = Release(folder)
     for name in released.select(None):
         _each(lambda name=name: released.recipe(name), lambda name=name: released.train(name), released.test)
 
 
 def _each(*calls: Callable[[], object]) -> None:
-    """Make every call, whatever the package says of another; what it says first is raised at the end."""
+    """Make every call, even if another raises one of the package's errors; raise the first error at the end."""
     errors = []
     for call in calls:
         try:
@@ -340,7 +427,7 @@ def files_of_a_release(*names: str) -> Harness:
     return Harness(lambda folder: release_seeds(folder, names), read_release)
 
 
-# Noise: a suffix and a file; or a pickle, in a zip whose checksums are right.
+# Noise: a suffix and a file; or a pickle, in a zip whose checksums are valid.
 
 
 def noise_seeds(folder: Path) -> Iterator[bytes]:
@@ -376,7 +463,7 @@ def read_noise_file(data: bytes, folder: Path) -> None:
     read_noise(path, shape=SHAPE, images=4, classes=2, linf=8)
 
 
-# Records: a file of lines, or the settings of one whose id is right.
+# Records: a file of lines, or one record, whose id is made valid.
 
 
 def record_seeds(folder: Path) -> Iterator[bytes]:
@@ -396,7 +483,7 @@ def read_records(data: bytes, folder: Path) -> None:
         except (ValueError, TypeError, LookupError, RecursionError):
             pass
     (folder / "records.jsonl").write_bytes(content)
-    report = Report.of([folder / "records.jsonl"])
+    report = Report.read(folder / "records.jsonl")
     _each(report.tables, lambda: report.tables(format="latex"))
 
 
@@ -406,6 +493,7 @@ HARNESSES = {
     "parquet-source": Harness(parquet_seeds, read_parquet_source),
     "images": Harness(image_seeds, read_images),
     "arrays": Harness(array_seeds, read_arrays),
+    "forms": Harness(form_seeds, read_form),
     "manifest": files_of_a_release("manifest.json"),
     "recipe": files_of_a_release("recipes/random-classwise-ops.json"),
     "card": files_of_a_release("README.md", "croissant.json", "SHA256SUMS"),

@@ -1,4 +1,4 @@
-"""Loop: give a reader one input after another, and see that it reads it or refuses it in the package's own words."""
+"""Pass a reader one input after another; check that it reads each or refuses it with one of the package's errors."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from pathlib import Path
 import cifar10_s
 from fuzz.harnesses import Harness
 
-# What no reader does, whatever it reads. (`pickle.find_class` is told only of names that were let pass.)
+# Audit events that no reader may cause. (`pickle.find_class` is raised only for permitted names.)
 NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect", "ctypes.dlopen")
 WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree")
-MEMORY = 512 << 10  # KiB that one input may take
+MEMORY = 512 << 10  # KiB per input, at most
 SECONDS = 20.0
 ODD = (
     None, True, False, 0, -1, 1, 1.5, 1e308, float("nan"), float("inf"), 1 << 31, 1 << 63, 10**30, "", "0", "a\x1b[31m",
@@ -27,11 +27,11 @@ ODD = (
 
 
 class HarmError(AssertionError):
-    """A reader did what none may do."""
+    """A reader did something forbidden."""
 
 
 class Watch:
-    """Sees what Python does while a reader reads: no code, no network, no file outside some folders."""
+    """An audit hook that records forbidden events while a reader reads: code, Internet, files outside some folders."""
 
     def __init__(self, *folders: Path) -> None:
         python = [*map(Path, sysconfig.get_paths().values()), *map(Path, sys.path), Path(sys.base_prefix)]
@@ -59,20 +59,20 @@ class Watch:
 
 
 class Checked:
-    """A harness in a folder of its own, and what else it may write to; `check` gives it one input.
+    """A harness in a folder of its own, with the caches that it may write to; `check` passes it one input.
 
     Attributes
     ----------
     count
-        Inputs so far.
+        Number of inputs so far.
     found
-        By where in the package it came from, the first input that made a reader fail.
+        The first input that made the reader fail, by the place in the package where it failed.
     """
 
     def __init__(self, harness: Harness, folder: Path, *caches: Path) -> None:
         self.read, self.folder, self.count = harness.read, folder, 0
         self.seeds = list(harness.seeds(folder))
-        for seed in self.seeds:  # what is imported late is imported now
+        for seed in self.seeds:  # import now what is imported late
             self._refused(seed)
         self.watch = Watch(folder, *caches)
         self.found: dict[str, bytes] = {}
@@ -89,12 +89,12 @@ class Checked:
         return False
 
     def check(self, data: bytes) -> None:
-        """Give the reader an input.
+        """Pass the reader an input.
 
         Raises
         ------
         Exception
-            Of any kind but the package's own errors, where the reader lets it pass; `HarmError` for what none may do.
+            If the reader raises anything other than the package's errors; `HarmError` if it does something forbidden.
         """
         self.count += 1
         before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
@@ -112,10 +112,10 @@ class Checked:
             raise HarmError(f"it took {time.monotonic() - start:.0f} seconds")
 
     def collect(self, data: bytes, keep: Path) -> None:
-        """Give the reader an input; keep the first that fails in each way, and go on."""
+        """Pass the reader an input; if it fails in a new place, save it. Never raise."""
         try:
             self.check(data)
-        except Exception as error:  # what came is what is looked for
+        except Exception as error:  # any error is a finding
             key = _where(error)
             if key not in self.found:
                 self.found[key] = data
@@ -132,62 +132,62 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}" if last else repr(error)[:80]
 
 
-def inputs(seeds: list[bytes], chance: random.Random) -> Iterator[bytes]:
-    """Give changed seeds without end."""
+def inputs(seeds: list[bytes], rng: random.Random) -> Iterator[bytes]:
+    """Yield changed seeds without end."""
     while True:
-        data = chance.choice(seeds)
-        for _ in range(chance.choice((1, 1, 1, 2, 4))):
-            data = mutate(data, chance, lambda data: mutate_bytes(data, chance))
+        data = rng.choice(seeds)
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            data = mutate(data, rng, lambda data: mutate_bytes(data, rng))
         yield data
 
 
-def mutate(data: bytes, chance: random.Random, otherwise: Callable[[bytes], bytes]) -> bytes:
-    """Change an input's bytes, or a value where they are JSON; seldom its line."""
+def mutate(data: bytes, rng: random.Random, otherwise: Callable[[bytes], bytes]) -> bytes:
+    """Change an input's bytes, or a value if they are JSON; rarely its line."""
     line, sign, content = data.partition(b"\n")
-    if chance.random() < 0.02:
+    if rng.random() < 0.02:
         return otherwise(data)
-    changed = mutate_json(content, chance) if chance.random() < 0.7 else None
+    changed = mutate_json(content, rng) if rng.random() < 0.7 else None
     return line + sign + (otherwise(content) if changed is None else changed)
 
 
-def mutate_bytes(data: bytes, chance: random.Random) -> bytes:
-    """Flip, cut, repeat, insert, or exchange for a number of the kind that formats have."""
-    at, length = chance.randrange(len(data) + 1), chance.choice((1, 1, 2, 4, 8, 64))
+def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
+    """Flip a bit, cut, repeat or insert bytes, or replace them by a number that formats use."""
+    at, length = rng.randrange(len(data) + 1), rng.choice((1, 1, 2, 4, 8, 64))
     part = data[at : at + length]
-    replacement = chance.choice(
+    replacement = rng.choice(
         (
-            bytes([part[0] ^ 1 << chance.randrange(8)]) + part[1:] if part else b"",
-            chance.randbytes(length),
+            bytes([part[0] ^ 1 << rng.randrange(8)]) + part[1:] if part else b"",
+            rng.randbytes(length),
             b"",
-            part * chance.randrange(1, 9),
-            chance.choice((b"\xff", b"\0", b"\x7f")) * length,
-            chance.choice((0, 1, 1 << 15, 1 << 31, (1 << 32) - 1, (1 << 63) - 1)).to_bytes(8, "little")[:length],
-            data[(start := chance.randrange(len(data) + 1)) : start + length],
+            part * rng.randrange(1, 9),
+            rng.choice((b"\xff", b"\0", b"\x7f")) * length,
+            rng.choice((0, 1, 1 << 15, 1 << 31, (1 << 32) - 1, (1 << 63) - 1)).to_bytes(8, "little")[:length],
+            data[(start := rng.randrange(len(data) + 1)) : start + length],
         )
     )
     return data[:at] + replacement + data[at + len(part) :]
 
 
-def mutate_json(content: bytes, chance: random.Random) -> bytes | None:
-    """Exchange, remove or add one value somewhere; None where it is no JSON."""
+def mutate_json(content: bytes, rng: random.Random) -> bytes | None:
+    """Replace, remove or add one value; return None if the content is not JSON."""
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
         return None
     places = [(None, None), *_places(data)]
-    holder, key = chance.choice(places)
-    odd = chance.choice((*ODD, chance.choice(places)[1]))
+    holder, key = rng.choice(places)
+    odd = rng.choice((*ODD, rng.choice(places)[1]))
     if holder is None:
         data = odd
-    elif chance.random() < 0.2:
+    elif rng.random() < 0.2:
         del holder[key]
-    elif chance.random() < 0.2 and isinstance(holder, dict):
+    elif rng.random() < 0.2 and isinstance(holder, dict):
         holder[str(odd)] = holder.pop(key)
     else:
-        holder[key] = odd if chance.random() < 0.8 else chance.choice([h[k] for h, k in places[1:]])
+        holder[key] = odd if rng.random() < 0.8 else rng.choice([h[k] for h, k in places[1:]])
     try:
         return json.dumps(data).encode()
-    except (ValueError, RecursionError):  # it may hold itself now
+    except (ValueError, RecursionError):  # it may contain itself now
         return b"["
 
 

@@ -1,0 +1,3 @@
+"""The command line, one group of commands per file."""
+
+__all__ = ["app"]

@@ -1,0 +1,34 @@
+"""Random generators from a seed and a name."""
+
+import hashlib
+
+import numpy as np
+
+from cifar10_s.errors import UsageError
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Return the random generator of a seed and names.
+
+    Each (seed, names) has a stream of its own, so that a new use of randomness never changes another.
+
+    Raises
+    ------
+    UsageError
+        If the seed is negative.
+    """
+    check_seed(seed)
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+
+
+def check_seed(seed: int) -> None:
+    """Check that a seed is not negative.
+
+    Raises
+    ------
+    UsageError
+        If it is negative.
+    """
+    if seed < 0:
+        raise UsageError(f"seed: expected a whole number from 0, got {seed}")

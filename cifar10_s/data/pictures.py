@@ -1,0 +1,34 @@
+"""Pixels as pictures: in RGB, with rings around some, and as PNG within HTML."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from cifar10_s.common.html import data_uri
+
+MARK = (220, 20, 60)
+
+
+def rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (…, C) uint8 pixels, C from 1 to 4, as RGB, (…, 3) uint8.
+
+    One channel becomes grey; of two, the second becomes green and blue; of four, the last is dropped.
+    """
+    channels = pixels.shape[-1]
+    return pixels.repeat(3, -1) if channels == 1 else pixels[..., [0, 1, -1 if channels == 2 else 2]]
+
+
+def ring(panel: Image.Image, positions: NDArray[np.int64], scale: float) -> None:
+    """Draw a ring around each (row, column) of a panel, on which a pixel is a square of ``scale`` pixels."""
+    draw, radius = ImageDraw.Draw(panel), max(7, scale * 4 // 5)
+    for y, x in (positions + 0.5) * scale:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK, width=2)
+
+
+def png(pixels: NDArray[np.uint8]) -> str:
+    """Return (H, W, C) uint8 pixels, C 3 or 4, as the data URI of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
+    return data_uri(file.getvalue(), "image/png")

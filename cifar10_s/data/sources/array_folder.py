@@ -1,0 +1,190 @@
+"""A folder of NumPy arrays, pixels and labels, as a stream of images.
+
+For each shard ``NAME`` of a split there are ``NAME.pixels.npy``, (n, H, W, C) uint8, and ``NAME.labels.npy``, (n,)
+whole numbers; ``classes.txt`` has the class names, one per line, in order of label. Nothing is decoded: this is the
+fastest source.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.common.threads import chunks
+from cifar10_s.data.array_files.base import ArrayFile, one_line_errors
+from cifar10_s.data.array_files.registry import open_array
+from cifar10_s.data.codec import PNG_COLOR_TYPES
+from cifar10_s.data.provenance import Provenance
+from cifar10_s.data.sources.choices import Choices
+from cifar10_s.data.sources.found import Found, UnlabelledError
+from cifar10_s.data.sources.place import Folder, Place
+from cifar10_s.data.sources.split_names import TRAIN
+from cifar10_s.data.stream import Stream
+from cifar10_s.errors import SourceError
+
+# Each block opens its file, which costs as much as summing a hundred small images.
+BLOCK_BYTES = 64 << 20
+# What is read at a time stays in a core's cache until it is summed. It is larger only if it would have fewer images per
+# class than this: most are summed eight at a time.
+READ_BYTES, MIN_READ_IMAGES_PER_CLASS = 4 << 20, 16
+PIXELS_SUFFIX, LABELS_SUFFIX, CLASS_NAMES_FILE = ".pixels.npy", ".labels.npy", "classes.txt"
+# More than any dataset has: without a limit, one broken label would create that many class names.
+MAX_CLASSES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ArrayBlock:
+    """Rows ``start`` to ``stop`` of a file of pixels, (n, H, W, C), of which ``read_size`` are read at a time."""
+
+    file: Path
+    start: int
+    stop: int
+    shape: tuple[int, int, int]
+    read_size: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def read(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """See `stream.Block.read`."""
+        array = open_array(self.file)
+        is_unchanged = array.dtype == "uint8" and array.shape[1:] == self.shape and array.shape[0] >= self.stop
+        if not is_unchanged or array.offset is None:
+            raise self._changed()
+        with self.file.open("rb") as file:
+            for part in chunks(len(self), self.read_size):
+                first, last = np.searchsorted(rows, (part.start, part.stop))
+                if first < last:
+                    yield self._read(file, array.offset, rows[first:last])
+
+    def _read(self, file: BufferedReader, offset: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Read from the first of the rows to the last, and return the pixels of the rows."""
+        first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
+        pixels = np.empty((count, *self.shape), np.uint8)
+        with one_line_errors(self.file):
+            file.seek(offset + (self.start + first) * math.prod(self.shape))
+            if file.readinto(pixels.data) != pixels.nbytes:
+                raise self._changed()
+        return pixels if len(rows) == count else pixels[rows - first]
+
+    def _changed(self) -> SourceError:
+        return SourceError(f"{self.file}: has changed while it was read; start again")
+
+
+def is_array_folder(place: Place) -> bool:
+    """Return whether a folder, or a split's folder in it, holds pixels as arrays."""
+    return place.is_folder and any(_pixels(folder) for folder in (place.folder, *place.folder.folders))
+
+
+def find_array_folder(place: Place, choices: Choices, *, allow_unverified: bool = False) -> Found:
+    """Find the splits of a folder of arrays: its folders, or the folder itself, whose arrays are the training split.
+
+    Raises
+    ------
+    SourceError
+        If there is anything but arrays and class names.
+    """
+    root, splits = place.folder, dict[str, Folder]()
+    if _pixels(root):
+        splits[TRAIN] = root
+    for folder in root.folders:
+        if folder.name in splits:
+            raise SourceError(f"{folder.path}: expected arrays either there or in {root.path}, got both; move one")
+        splits[folder.name] = folder
+    for folder in root.walk():
+        deeper = [one.path for one in folder.folders if folder is not root]
+        for other in [*folder.others(f"*{PIXELS_SUFFIX}", f"*{LABELS_SUFFIX}", CLASS_NAMES_FILE), *deeper]:
+            raise SourceError(f"{other}: expected only arrays NAME{PIXELS_SUFFIX} and NAME{LABELS_SUFFIX}; move it")
+    return Found(
+        {name: partial(_open_split, folder, place) for name, folder in splits.items()},
+        {name: str(folder.path) for name, folder in splits.items()},
+    )
+
+
+def _pixels(folder: Folder) -> list[Path]:
+    return [folder.path / file for file in folder.files if file.endswith(PIXELS_SUFFIX)]
+
+
+def _open_split(folder: Folder, place: Place) -> Stream:
+    """Open the arrays of a folder.
+
+    Raises
+    ------
+    UnlabelledError
+        If there are no labels at all.
+    SourceError
+        If pixels, labels and class names do not match.
+    """
+    files = _pixels(folder)
+    if not files:
+        raise SourceError(f"{folder.path}: expected arrays NAME{PIXELS_SUFFIX} and NAME{LABELS_SUFFIX}, found none")
+    if not any(file.endswith(LABELS_SUFFIX) for file in folder.files):
+        raise UnlabelledError(f"{_labels_file(files[0])}: expected a file, there is none, and so no labels")
+    arrays = [open_array(file) for file in files]
+    height, width, channels = _image_shape(arrays)
+    labels = np.concatenate([_labels(array.path, array.shape[0]) for array in arrays])
+    names = _class_names(place.path, int(labels.max()) + 1)
+    blocks = tuple(block for array in arrays for block in array_blocks(array, len(names)))
+    return Stream(blocks, (height, width, channels), labels, names, Provenance("arrays", place.name))
+
+
+def array_blocks(array: ArrayFile, classes: int, *, block_bytes: int = BLOCK_BYTES) -> list[ArrayBlock]:
+    """Split a file of pixels into blocks of about ``block_bytes``."""
+    count, height, width, channels = array.shape
+    image_bytes = height * width * channels
+    read_size = max(1, READ_BYTES // image_bytes, MIN_READ_IMAGES_PER_CLASS * classes)
+    parts = chunks(count, max(1, block_bytes // image_bytes))
+    return [ArrayBlock(array.path, part.start, part.stop, (height, width, channels), read_size) for part in parts]
+
+
+def _image_shape(arrays: list[ArrayFile]) -> tuple[int, ...]:
+    """Return (H, W, C) of all arrays, which must be pixels of one shape."""
+    shape = arrays[0].shape[1:]
+    for array in arrays:
+        if array.dtype != "uint8" or len(array.shape) != 4 or array.shape[1:] != shape or 0 in array.shape:
+            raise SourceError(
+                f"{array.path}: expected uint8 pixels of shape (images, height, width, channels), as in the first "
+                f"file, got {array.dtype} of shape {array.shape}"
+            )
+        if array.offset is None:
+            raise SourceError(f"{array.path}: expected pixels in C order, got Fortran's: save np.ascontiguousarray(…)")
+    if shape[2] not in PNG_COLOR_TYPES:
+        raise SourceError(f"{arrays[0].path}: expected 1 to 4 channels, got {shape[2]}")
+    return shape
+
+
+def _labels_file(pixels: Path) -> Path:
+    return pixels.with_name(pixels.name.removesuffix(PIXELS_SUFFIX) + LABELS_SUFFIX)
+
+
+def _labels(pixels: Path, count: int) -> NDArray[np.int64]:
+    file = _labels_file(pixels)
+    array = open_array(file)
+    if not array.dtype.startswith(("int", "uint")) or array.shape != (count,):
+        raise SourceError(
+            f"{file}: expected whole numbers of shape ({count},), one per image, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    labels = array.load()
+    for row in np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))[:1]:
+        raise SourceError(f"{file}: row {row}: expected a label from 0 to {MAX_CLASSES - 1}, got {labels[row]}")
+    return labels.astype(np.int64)
+
+
+def _class_names(path: Path, count: int) -> tuple[str, ...]:
+    """Read the class names; without a file of them, each class is named by its number."""
+    file = path / CLASS_NAMES_FILE
+    if not file.is_file():
+        return tuple(map(str, range(count)))
+    try:
+        names = tuple(file.read_text(encoding="utf-8").splitlines())
+    except ValueError as error:
+        raise SourceError(f"{file}: expected text in UTF-8 ({error}); write it again") from None
+    if len(names) < count or not all(name.strip() and name.isprintable() for name in names):
+        raise SourceError(f"{file}: expected {count} names of printable characters, one per line, got {len(names)}")
+    return names

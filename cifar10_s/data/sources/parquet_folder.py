@@ -1,0 +1,304 @@
+"""A folder of Parquet files in the Hub's layout: its configurations, their splits, and the files of each."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os.path import relpath
+from pathlib import PurePosixPath
+from typing import Any
+
+from cifar10_s.data.provenance import Provenance
+from cifar10_s.data.sources.choices import Choices
+from cifar10_s.data.sources.columns import (
+    choose_columns,
+    columns_of,
+    other_label_columns,
+    stored_features,
+)
+from cifar10_s.data.sources.found import Found
+from cifar10_s.data.sources.labelling import take_labels
+from cifar10_s.data.sources.parquet import opened, read_column, read_stream
+from cifar10_s.data.sources.place import Folder, Place
+from cifar10_s.data.sources.release_folder import CARD
+from cifar10_s.data.sources.split_names import SHARD, TRAIN, listed, role, split_of_file
+from cifar10_s.data.stream import Stream
+from cifar10_s.errors import SourceError
+
+SUFFIX, DEFAULT = ".parquet", "default"
+MAX_CARD_BYTES = 1 << 20
+# A pattern with more wildcards could take for ever to match.
+MAX_WILDCARDS = 4
+WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Files by split, by their paths from the source's folder; ``features`` are those that the card declares."""
+
+    name: str
+    splits: Mapping[str, Sequence[str]]
+    features: Mapping[str, Any]
+    is_default: bool = False
+
+
+def is_parquet_folder(place: Place) -> bool:
+    """Return whether a source is a folder with a Parquet file in it, at any depth."""
+    return place.is_folder and place.folder.has_suffix(SUFFIX)
+
+
+def find_parquet_folder(place: Place, choices: Choices, *, allow_unverified: bool) -> Found:
+    """Find the splits of a folder of Parquet files.
+
+    The card's list of configurations counts if there is one; otherwise every folder with files is a configuration,
+    and the names of files, or of folders, tell the splits.
+
+    Raises
+    ------
+    SourceError
+        If a file belongs to nothing, a shard is missing, or there are several configurations and none is chosen.
+    """
+    files = _parquet_files(place.folder)
+    configurations = _declared(place.folder, files) or _by_folder(files)
+    chosen, notes = _choose(configurations, choices, place.text)
+    _check_belonging(files, configurations, choices, place)
+    for split, of_split in chosen.splits.items():
+        _check_shards(of_split, f"{place.text}: {split}")
+    splits = {
+        split: partial(_open_split, [str(place.path / file) for file in of_split], split, chosen, place, choices)
+        for split, of_split in chosen.splits.items()
+    }
+    return Found(splits, {split: _place(place, of_split) for split, of_split in chosen.splits.items()}, notes)
+
+
+def _place(place: Place, files: Sequence[str]) -> str:
+    """Return the file of a split, or the folder of its files, and how many they are."""
+    if len(files) == 1:
+        return str(place.path / files[0])
+    return f"{len(files)} files in {(place.path / files[0]).parent}"
+
+
+def _parquet_files(root: Folder) -> list[str]:
+    """Return the paths of all Parquet files from the root, sorted.
+
+    Raises
+    ------
+    SourceError
+        If there is any other file, except those that describe a dataset.
+    """
+    files = []
+    for folder in root.walk():
+        for other in folder.others(f"*{SUFFIX}"):
+            raise SourceError(f"{other}: expected only Parquet files in the Hub's layout; move it elsewhere")
+        below = relpath(folder.path, root.path)
+        names = [name for name in folder.files if name.lower().endswith(SUFFIX)]
+        files += names if below == "." else [f"{below}/{name}" for name in names]
+    return sorted(files)
+
+
+def _choose(
+    configurations: Sequence[Configuration], choices: Choices, source: str
+) -> tuple[Configuration, tuple[str, ...]]:
+    """Return the configuration to read, and what is to be said about it."""
+    names = sorted(configuration.name for configuration in configurations)
+    if choices.config is not None:
+        wanted = choices.config.strip("/")
+        found = [one for one in configurations if one.name == wanted] or [
+            one for one in configurations if PurePosixPath(one.name).name == wanted
+        ]
+        if len(found) != 1:
+            raise SourceError(f"{source}: --source-config: expected one of {listed(names)}, got {choices.config!r}")
+        return found[0], ()
+    if len(configurations) == 1:
+        return configurations[0], ()
+    defaults = [one for one in configurations if one.is_default]
+    if len(defaults) != 1:
+        raise SourceError(f"{source}: has several configurations ({listed(names)}); choose one with --source-config")
+    others = listed(name for name in names if name != defaults[0].name)
+    return defaults[0], (f"configuration {defaults[0].name}, the default of its card; --source-config takes {others}",)
+
+
+def _check_belonging(
+    files: Iterable[str], configurations: Sequence[Configuration], choices: Choices, place: Place
+) -> None:
+    """Refuse files that no configuration has, unless the user names the one to read."""
+    if choices.config is not None:
+        return
+    known = {file for one in configurations for of_split in one.splits.values() for file in of_split}
+    for file in files:
+        if file not in known:
+            raise SourceError(
+                f"{place.path / file}: belongs to no split: expected a name such as train-00000-of-00001{SUFFIX}, or "
+                f"one that {CARD} lists; rename it, or move it elsewhere"
+            )
+
+
+def _check_shards(files: Sequence[str], name: str) -> None:
+    """Refuse a split of whose numbered files some are missing."""
+    shards = [shard for file in files if (shard := SHARD.fullmatch(PurePosixPath(file).stem))]
+    totals = {int(shard["total"]) for shard in shards}
+    numbers = {int(shard["number"]) for shard in shards}
+    if shards and (len(totals) > 1 or len(numbers) != len(shards)):
+        raise SourceError(f"{name}: expected the files of one split, got {listed(files)}; keep those that belong to it")
+    missing = [number for total in totals for number in range(min(total, 1 << 16)) if number not in numbers]
+    if missing:
+        raise SourceError(
+            f"{name}: {len(missing)} of {min(totals)} files are missing, the first is number {missing[0]:05}; "
+            "get them again"
+        )
+
+
+def _by_folder(files: Iterable[str]) -> list[Configuration]:
+    """Take every folder with files as a configuration; a folder named as a split belongs to the one above it."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for file in files:
+        path = PurePosixPath(file)
+        split, folder = split_of_file(path.stem), path.parent
+        if split is None and role(folder.name):
+            split, folder = folder.name, folder.parent
+        elif split is not None and role(folder.name) == role(split) is not None:
+            folder = folder.parent
+        found.setdefault(str(folder), {}).setdefault(split or "", []).append(file)
+    configurations = []
+    for name, splits in found.items():
+        # Without any name that tells a split, all files are the training split; beside such names, they are strays.
+        unnamed = splits.pop("", [])
+        if unnamed and not splits:
+            splits[TRAIN] = unnamed
+        configurations.append(Configuration(name, splits, {}))
+    return configurations
+
+
+def _declared(root: Folder, files: Sequence[str]) -> list[Configuration]:
+    """Return the configurations that the card lists, as far as their files are here."""
+    metadata = _card(root)
+    entries = metadata.get("configs")
+    features = _declared_features(metadata.get("dataset_info"))
+    configurations = []
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or not entry.get("data_files"):
+            continue
+        name, folder = str(entry.get("config_name", DEFAULT)), str(entry.get("data_dir") or "")
+        patterns = _patterns(entry["data_files"])
+        splits = {
+            split: [file for file in files if any(_matches(_join(folder, one), file) for one in of_split)]
+            for split, of_split in patterns.items()
+        }
+        splits = {split: of_split for split, of_split in splits.items() if of_split}
+        if splits:
+            of = features.get(name) or features.get(DEFAULT, {})
+            configurations.append(Configuration(name, splits, of, entry.get("default") is True))
+    return configurations
+
+
+def _card(root: Folder) -> dict[str, Any]:
+    """Return the metadata of a dataset's card; empty if there is none."""
+    if CARD not in root.files:
+        return {}
+    import yaml
+
+    path = root.path / CARD
+    with path.open("rb") as file:
+        text = file.read(MAX_CARD_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+    front, found, _ = text.removeprefix("---\n").partition("\n---")
+    if not (text.startswith("---\n") and found):
+        return {}
+    try:
+        metadata = yaml.safe_load(front)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SourceError(f"{path}: its metadata is not YAML ({type(error).__name__}); correct or remove it") from None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _patterns(data_files: Any) -> dict[str, list[str]]:
+    """Return the patterns of each split, from any of the forms that a card may have."""
+    if isinstance(data_files, dict):
+        entries = list(data_files.items())
+    elif isinstance(data_files, list) and all(isinstance(one, dict) for one in data_files):
+        entries = [(one.get("split", TRAIN), one.get("path", ())) for one in data_files]
+    else:
+        entries = [(TRAIN, data_files)]
+    return {
+        str(split): [str(one) for one in (paths if isinstance(paths, list) else [paths])] for split, paths in entries
+    }
+
+
+def _join(folder: str, pattern: str) -> str:
+    return str(PurePosixPath(folder, pattern)) if folder else pattern
+
+
+def _matches(pattern: str, file: str) -> bool:
+    """Return whether a path matches a pattern, whose ``*`` stops at a slash and whose ``**`` does not."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.removeprefix("./"))
+    if len(parts) // 2 > MAX_WILDCARDS:
+        return False
+    expression = "".join(WILDCARDS.get(part, re.escape(part)) for part in parts)
+    return re.fullmatch(expression, file) is not None
+
+
+def _declared_features(dataset_info: Any) -> dict[str, dict[str, Any]]:
+    """Return the features that a card declares, by configuration, in the form of `columns.columns_of`."""
+    entries = dataset_info if isinstance(dataset_info, list) else [dataset_info]
+    found = {}
+    for entry in entries:
+        features = entry.get("features") if isinstance(entry, dict) else None
+        if isinstance(features, list):
+            name = str(entry.get("config_name", DEFAULT))
+            found[name] = {
+                str(one.get("name")): _feature(one.get("dtype")) for one in features if isinstance(one, dict)
+            }
+    return found
+
+
+def _feature(dtype: Any) -> dict[str, Any]:
+    if dtype == "image":
+        return {"_type": "Image"}
+    label = dtype.get("class_label") if isinstance(dtype, dict) else None
+    if not isinstance(label, dict):
+        return {"_type": "Value"}
+    names = label.get("names")
+    return {"_type": "ClassLabel", "names": list(names.values()) if isinstance(names, dict) else names}
+
+
+def _open_split(files: list[str], split: str, of: Configuration, place: Place, choices: Choices) -> Stream:
+    with opened(files[0]) as parquet:
+        schema = parquet.schema_arrow
+    features = stored_features(schema, files[0]) or of.features
+    return open_files(
+        files, split, columns_of(schema, features), place.text, Provenance("parquet", place.name), choices
+    )
+
+
+def open_files(
+    files: list[str], split: str, columns: Any, name: str, provenance: Provenance, choices: Choices
+) -> Stream:
+    """Open Parquet files, local or by URL, as a stream.
+
+    Parameters
+    ----------
+    files
+        Paths or URLs, in order.
+    split, name
+        How errors call the split and the source.
+    columns
+        The columns of the files (`columns.columns_of`).
+    provenance
+        See `Stream`.
+    choices
+        The columns to take, and how the images are made alike.
+
+    Raises
+    ------
+    UnlabelledError
+        If the split has no labels.
+    SourceError
+        If it cannot be read, or the columns are not one of images and one of labels.
+    """
+    image_column, label_column = choose_columns(columns, choices, name)
+    title = f"{name}: {split}"
+    values = {one: read_column(files, one) for one in (label_column, *other_label_columns(columns, label_column))}
+    if not len(values[label_column]):
+        raise SourceError(f"{name}: has no rows: expected at least one image")
+    labels, class_names, others = take_labels(values, columns, label_column, title)
+    stream = read_stream(files, title, image_column, labels, class_names, provenance, conversion=choices.conversion)
+    return replace(stream, other_labels=others)

@@ -1,0 +1,103 @@
+"""The names of splits, which are alike in every format and in any case, and which of them is used for what."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from cifar10_s.data.sources.choices import NONE, Choices
+from cifar10_s.errors import SourceError, printable
+
+TRAIN, TEST, VALIDATION = "train", "test", "validation"
+# The words of the Hub's library.
+WORDS = {
+    TRAIN: ("train", "training"),
+    TEST: ("test", "testing", "eval", "evaluation"),
+    VALIDATION: ("val", "valid", "validation", "dev"),
+}
+ROLES = {word: role for role, words in WORDS.items() for word in words}
+# How a file of a split is called, such as train-00000-of-00001; otherwise a word in its name tells.
+SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})")
+BETWEEN_WORDS = re.compile(r"[-._ \d]+")
+
+
+def role(name: str) -> str | None:
+    """Return what a split of a name is for, ``train``, ``test`` or ``validation``; None if the name does not tell."""
+    return ROLES.get(name.lower())
+
+
+def split_of_file(stem: str) -> str | None:
+    """Return the split that the name of a file tells, without its suffix; None if it tells none.
+
+    Examples
+    --------
+    >>> split_of_file("fold1-00000-of-00002"), split_of_file("cifar10_Train.v2"), split_of_file("0000")
+    ('fold1', 'Train', None)
+    """
+    shard = SHARD.fullmatch(stem)
+    if shard:
+        return shard["split"]
+    words = [word for word in BETWEEN_WORDS.split(stem) if role(word)]
+    return words[0] if len({role(word) for word in words}) == 1 else None
+
+
+def train_split(names: Iterable[str], choices: Choices, source: str) -> str:
+    """Return the name of the training split.
+
+    Raises
+    ------
+    SourceError
+        If there is none, or more than one; the line lists the splits and names the option.
+    """
+    names = list(names)
+    if choices.train_split is not None:
+        return named(names, choices.train_split, "--train-split", source)
+    found = [name for name in names if role(name) == TRAIN]
+    if len(found) != 1:
+        has = f"several splits for training ({listed(found)})" if found else f"no training split, but {listed(names)}"
+        raise SourceError(f"{source}: has {has}; name one with --train-split")
+    return found[0]
+
+
+def test_splits(names: Iterable[str], choices: Choices, source: str, train: str) -> list[str]:
+    """Return the names of the splits to test on: the first that has labels is to be taken.
+
+    Raises
+    ------
+    SourceError
+        If there is more than one of a kind; the line lists them and names the option.
+    """
+    names = [name for name in names if name != train]
+    if choices.test_split == NONE:
+        return []
+    if choices.test_split is not None:
+        return [named(names, choices.test_split, "--test-split", source)]
+    chosen: list[str] = []
+    for wanted in (TEST, VALIDATION):
+        found = [name for name in names if role(name) == wanted]
+        if len(found) > 1:
+            if chosen:
+                break
+            raise SourceError(
+                f"{source}: has several splits to test on ({listed(found)}); name one with --test-split, or {NONE}"
+            )
+        chosen += found
+    return chosen
+
+
+def named(names: Sequence[str], wanted: str, option: str, source: str) -> str:
+    """Return the name that a user means, in any case.
+
+    Raises
+    ------
+    SourceError
+        If there is no such split.
+    """
+    found = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
+    if len(found) != 1:
+        raise SourceError(f"{source}: {option}: expected one of {listed(names)}, got {wanted!r}")
+    return found[0]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return untrusted names in a line, at most ten of them."""
+    names = [printable(name)[:80] for name in names]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"

@@ -1,0 +1,151 @@
+"""The datasheet of a release: the texts that its card and ``croissant.json`` share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cifar10_s.release.manifest import Manifest
+from cifar10_s.release.papers import cite_methods
+
+MAINTAINERS = "The maintainers of cifar10-s"
+KEYWORDS = ("unlearnable-examples", "one-pixel-shortcut", "data-poisoning", "robustness")
+PAPER = "https://arxiv.org/abs/2205.12141"
+CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+CITATION = """\
+@inproceedings{wu2023onepixel,
+  title     = {One-Pixel Shortcut: On the Learning Preference of Deep Neural Networks},
+  author    = {Wu, Shutong and Chen, Sizhe and Xie, Cihang and Huang, Xiaolin},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2023}
+}
+"""
+CIFAR10_CITATION = """\
+@techreport{krizhevsky2009learning,
+  title       = {Learning Multiple Layers of Features from Tiny Images},
+  author      = {Krizhevsky, Alex},
+  institution = {University of Toronto},
+  year        = {2009}
+}
+"""
+
+
+@dataclass(frozen=True)
+class About:
+    """The datasheet of a release, in plain text; untrusted is only what its makers say, in ``terms`` and ``citation``.
+
+    Attributes
+    ----------
+    rationale
+        Why it was made.
+    uses, misuses
+        What it is for, and what it is not for.
+    collection, annotation
+        How the images and labels were collected.
+    terms
+        Terms of use of the images.
+    personal
+        Personal or sensitive information in it.
+    biases, limitations
+        Biases of the images, and limits of conclusions from them.
+    impact
+        Whom it can help and harm.
+    maintenance
+        Who maintains it, and how changes are visible.
+    citation
+        References in BibTeX: that of its makers, the paper's, and CIFAR-10's.
+    papers
+        References in BibTeX of the methods' papers.
+    """
+
+    rationale: str
+    uses: tuple[str, ...]
+    misuses: tuple[str, ...]
+    collection: str
+    annotation: str
+    terms: str
+    personal: tuple[str, ...]
+    biases: tuple[str, ...]
+    limitations: tuple[str, ...]
+    impact: str
+    maintenance: str
+    citation: str
+    papers: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "About":
+        """Return the datasheet of the release with this manifest."""
+        source, attribution = manifest.source, manifest.attribution
+        images = dict(_CIFAR10 if source.is_cifar10 else _OTHER)
+        if attribution.terms is not None:
+            images["terms"] = attribution.terms
+        return cls(
+            rationale=(
+                "To study what networks learn instead of the images' content. One pixel per class is the simplest "
+                "shortcut there is; here it stands beside other perturbations of the same images, each made by a "
+                "recorded recipe, so that results can be compared and repeated."
+            ),
+            uses=(
+                "Research on shortcut learning, unlearnable examples and their countermeasures: train on a "
+                "configuration, test on the clean images, compare with training on the configuration clean.",
+                "Tests of methods that are to find or remove poisoned images: every change is known.",
+            ),
+            misuses=(
+                "Training a classifier that is meant to work: the training images are made so that it does not.",
+                "Proof that an image so changed is protected from being learned from: it is not (see the limitations).",
+                "Poisoning data that others train on without their knowledge.",
+            ),
+            limitations=(
+                "The shortcut works because networks prefer it, not because the content is gone: strong augmentation "
+                "weakens it (Table 5 of the paper). Whoever relies on it to protect images should not.",
+                "What was found on small images with few classes need not hold on others.",
+                "Noise that networks made is the same only on one kind of device; all else is the same on every "
+                "machine.",
+                "The test images are clean. Accuracy on perturbed test images is another question.",
+            ),
+            impact=(
+                "Unlearnable examples are dual-use. What keeps a person's images from being trained on also poisons a "
+                "dataset. The methods are published; this dataset makes both the protection's limits and the "
+                "attack's traces measurable. Every change is recorded, and can be found and undone."
+            ),
+            maintenance=(
+                "Kept by the maintainers of cifar10-s. Versions follow SemVer: other pixels under a configuration's "
+                "name are a new major version. Nothing published is replaced."
+            ),
+            **images,
+            citation=(attribution.citation or "") + CITATION + (CIFAR10_CITATION if source.claims_cifar10 else ""),
+            papers=cite_methods(manifest.configurations),
+        )
+
+
+_CIFAR10: dict[str, Any] = {
+    "collection": (
+        "No image was collected for this dataset. CIFAR-10 was chosen by Alex Krizhevsky, Vinod Nair and Geoffrey "
+        "Hinton from the 80 Million Tiny Images, which were found by image search on the web."
+    ),
+    "annotation": (
+        "The labels are those of CIFAR-10, unchanged: paid students sorted out the images that did not show what they "
+        "had been searched for, and the authors checked the labels."
+    ),
+    "terms": (
+        "CIFAR-10 was published without a stated licence; its page asks that its technical report be cited. The images "
+        "here are under the same terms. Nothing is claimed on the changes to them."
+    ),
+    "personal": (
+        "CIFAR-10's images come from the web, and nobody in them was asked for consent. Its classes are animals and "
+        "vehicles; a few images show people. At 32×32 pixels hardly anybody can be recognised. There are no names, "
+        "places or other data on them.",
+        "Nothing personal was added.",
+    ),
+    "biases": (
+        "The bias of CIFAR-10: ten classes of equal size, one object per image, what image search showed in the 2000s.",
+        "The 80 Million Tiny Images, from which it was taken, were withdrawn in 2020 for offensive labels and images. "
+        "CIFAR-10 has none of these labels.",
+    ),
+}
+_OTHER: dict[str, Any] = {
+    "collection": "No image was collected for this dataset: all are of the source, which says where they come from.",
+    "annotation": "The labels are those of the source, unchanged.",
+    "terms": "Those of the source images. Nothing is claimed on the changes to them.",
+    "personal": ("Whatever the source has; it was not looked through.", "Nothing personal was added."),
+    "biases": ("The images and labels have whatever bias their source has.",),
+}

@@ -1,0 +1,34 @@
+"""Pixel digests that are known without a release: of the configurations whose bits are the same on every machine."""
+
+from collections.abc import Mapping
+
+# Of CIFAR-10 (JPEG copy), seed 0, by the digest of the test images; those of the dataset's version 1.
+KNOWN_PIXELS: Mapping[str, Mapping[str, str]] = {
+    "0547cc31918806cfbe43148255e0722b32db43ad8381fe43f9ac71e994633bc6": {
+        "clean": "58e7baca6040a4932e104f772707b4d4e1a88ef83866747abcb3a8f92bd103b6",
+        "ops": "4e2ae4087c6620b28732637cf57637f7223a4069604d23732fd64bad9442ebbc",
+        "ops-2": "adffa8c1f761cb4d3aa46897fd71dca0db752d9897caeeeb4c857e9a5e8aab3a",
+        "ops-3": "f96c1a4863f5422b8ed285d8ec0fe951a12f53ec0c3cf0904877710be58d3d97",
+        "ops-4": "edecf47df6f3b49d5d03aca58a551256ebb00104cf177452c65132551c7f07db",
+        "ops-std": "6b2ddb91f3587cd686fc35efe646dfec8193ba69ebbed991b58b3c5d8aa6338f",
+        "random-pixel": "b705075bfd6d8e99d396ff7d6426faa599f1e711b254fa4d470e08be3b4427c4",
+        "lsp": "2ca060e27717624d5f6cd0f1cd82735ce29db93ba0949750a962b4de11d91d99",
+        "lsp-ops": "7679ab0d1c239d600a9b697730c2c21ffe02ab20baa4c27789097fe1ca702d8d",
+        "ar": "2e6fd0b42a30e1e4323d61e2698af829f5f3605bce7b93dd9788427b7cbdec55",
+        "ar-ops": "9fe801bab7020e7fe3384d5568413b2549a736a69bbb6239db310342f313311a",
+        "cuda": "e05ca274e8fc3e28ed912e13966cfcf208f6b2a6a96489b644a987f7f61cd24b",
+        "cuda-ops": "e544af826b0db8fa809b96db51ad6a1bf0824d9951160ce71b34e3f7e2711053",
+        "random-classwise": "ec712daddeca8ab8cdfb6280793da07a4368ebfe7f5aa54a0904f5abb11e2ffc",
+        "random-classwise-ops": "1063388f27dd813c8bf3ec487e0f727e82fed2deb273ed6b07fcdc6e7980db2f",
+        "random-samplewise": "4002a7afcc9f30bbd5be35b77a112a82c51dc317647b8d1dcb6221894c5658d9",
+        "random-samplewise-ops": "1b6130fdb13f03a26b7fb78504a45942bacd990ec2bea6b4b8dfa1e96929b146",
+        "ops-spread-2": "29d73076ae1463677ac7407d103c10429b0e2b08c623df1b7bd98fa7262eb256",
+        "ops-spread-3": "6d0edd28c0b05f7963239f615ea2ff26b0cfb8f8b8ff1744c4f768f7abbbd25d",
+        "ops-spread-4": "ac9ca66985166402a29b2e75ec99c4e5c3a6c743ae1a9d00642babf9dea04c2b",
+        "lsp-ops-spread-2": "569ba0ba5500ec48d84a5c469125247e2ccac75d1d02d18ec5b0133e41d5308b",
+        "ar-ops-spread-2": "58ba5abb0ac9fc08fc95ee4c9d4b2e27104d7b9db1b7b20a0252ffbcd28ebe6f",
+        "cuda-ops-spread-2": "3ac4cd278b8f006eed6382de661ad9298a31d1c918d09c9d68b2c6c83e77b039",
+        "random-classwise-ops-spread-2": "a163de45a4340dd36c9030930ef787683de3e8eb8be71d3b58d3a28b381d8260",
+        "random-samplewise-ops-spread-2": "39853120dfdf7bf5209e830ac8ebbad0ab81790c1bda93680154f02addd1f508",
+    },
+}

@@ -1,0 +1,366 @@
+"""Search for a shortcut that survives augmentation: pairs that no hole hides, in colours and bands of their own.
+
+*Places.* The pixels of a class come in pairs: two pixels of one row, at columns x and W - 1 - x, so that a flip maps
+the pair to itself. Both are at least the padding away from the sides, so that no crop loses them, and at least a hole's
+width apart, so that no hole hides both. Rows are in bands: no crop moves a row to where one moves a row of another
+band, and no translation of RandAugment, even after a crop, loses a band.
+
+*Colours.* No level is above `TOP`, so that solarizing leaves it as it is, and no colour is grey.
+
+*Slots.* A slot is a band and a colour or, if there are more classes than these, a band and two colours. Each class gets
+a slot of its own, and in it the places where it is seen best. Slots are assigned so that the sum over the classes of
+noise to signal is the least possible.
+
+*Noise to signal.* With S = Σ_j |x_j - ξ_j|, the paper's score is E[S] / Var[S]. If a level ξ_j is neither 0 nor 255, S
+does not follow from the moments. Two things near to it do, in exact integers: the signal Σ_j E[(x_j - ξ_j)²], and the
+noise Var[Σ_j ±x_j], each x_j with the sign that it has in S if ξ_j is the lowest or the highest level.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.common.options import Options
+from cifar10_s.data.images import Images
+from cifar10_s.errors import UsageError
+from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
+from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.moments import Int64Array, channel_pairs
+from cifar10_s.shortcut.shortcut import Shortcut
+from cifar10_s.shortcut.survival import pixel_survival
+
+NAME = "spread"
+# The highest level of a mark. RandAugment at magnitude 9 of 30 inverts levels from 180 on, and drops their last bit.
+TOP = 178
+# Levels of a channel are at least 10 apart.
+MAX_LEVELS = 1 + TOP // 10
+# The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
+UNIT = 1 << 24
+# The cost of a mark that is not seen, as all images of the class have these colours there.
+INVISIBLE = UNIT << 6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pixels of a shortcut can be; see `arrange`.
+
+    Attributes
+    ----------
+    bands
+        The rows of each band, all of one number.
+    units
+        The places of each unit, at least one: tuples of a row's number in its band, and a left column x. A unit is a
+        pair, with its right pixel at W - 1 - x; if n is odd, the last unit is either pixel of one.
+    pixels
+        The number of pixels per class, n.
+    """
+
+    bands: tuple[range, ...]
+    units: tuple[tuple[tuple[int, int], ...], ...]
+    pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The marks that are told apart: slot s is a band and two colours, which may be the same.
+
+    Attributes
+    ----------
+    palette : (M, C) uint8
+        The colours.
+    bands : (S,) int64
+        The band of each slot.
+    colors : (S, 2) int64
+        Indices into the palette. A first pair that is alone has both; else the units have them in turn.
+    """
+
+    palette: NDArray[np.uint8]
+    bands: Int64Array
+    colors: Int64Array
+
+
+def find_spread(
+    images: Images, options: Options, *, pixels: int = 2, augmentation: Augmentation | None = None
+) -> Shortcut:
+    """Find the pixels of a shortcut that survives augmentation, in one pass over the images.
+
+    Parameters
+    ----------
+    images
+        Clean training images.
+    options
+        Device and memory for the sums; the result is the same on every device.
+    pixels
+        Number of pixels per class, at least 2.
+    augmentation
+        What the shortcut must survive; by default what the benchmark does to images of this size.
+
+    Raises
+    ------
+    UsageError
+        If so many pixels or classes do not fit on such images, or a class has no images; and as for `search`.
+
+    Examples
+    --------
+    >>> import cifar10_s
+    >>> from cifar10_s.common.options import Options
+    >>> from cifar10_s.shortcut.spread import find_spread
+    >>> shortcut = find_spread(cifar10_s.load_images("sample"), Options.resolve(device="cpu"))
+    >>> [pixel["column"] for pixel in shortcut.to_dict()["classes"][3]["pixels"]]
+    [1, 6]
+    """
+    layout, slots = check_spread(images, pixels, augmentation)
+    check_classes(images)
+    width = images.shape[2]
+    marks = _Marks.of(slots, layout)
+    found = [_find(*sums, layout, slots, marks) for sums in _by_class(images, options, layout)]
+    chosen = [
+        _pixels(found[label], slot, layout, slots, marks, width)
+        for label, slot in enumerate(_assign(found, slots, marks))
+    ]
+    positions, colors, scores = (np.stack(parts) for parts in zip(*chosen, strict=True))
+    return Shortcut(NAME, positions, colors, scores, images.class_names)
+
+
+def check_spread(images: Images, pixels: int = 2, augmentation: Augmentation | None = None) -> tuple[Layout, Slots]:
+    """Return where the pixels can be and what their colours are; raise UsageError if they do not fit: `find_spread`."""
+    height, width, channels = images.shape[1:]
+    layout = arrange(height, width, pixels, augmentation or Augmentation.of(height, width))
+    return layout, make_slots(channels, len(images.class_names), len(layout.bands))
+
+
+def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) -> Layout:
+    """Return where the pixels of a class can be, so that augmentation leaves some of them, and does not mix bands.
+
+    The first pair is never lost. So are the others, if there are as many places; if not, they are nearer to the middle.
+
+    Raises
+    ------
+    UsageError
+        If so many pixels do not fit.
+    """
+    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
+    size, margin = f"{height}×{width}", padding + shift
+    if pixels < 2:
+        lost = 1 - pixel_survival((height, width), augmentation).max()
+        raise UsageError(
+            f"pixels: expected at least 2 per class with the objective {NAME}, got {pixels}: one alone is lost in "
+            f"{lost:.1%} of the views or more; ask for 2, or for another objective"
+        )
+    rows, far = height - 2 * margin, (width - 1 - hole) // 2
+    if rows < 1 or far < padding:
+        raise UsageError(
+            f"images of {size} have no two places that survive crops of padding {padding}, translations by {shift} "
+            f"and a hole {hole} wide: expected at least {2 * margin + 1}×{2 * padding + hole + 1}; use larger images, "
+            "or another objective"
+        )
+    count = (rows + 2 * padding) // (2 * padding + 1)
+    thickness = (rows - (count - 1) * 2 * padding) // count
+    bands = tuple(
+        range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(count))
+    )
+    # The band that is nearest to the lower side may be as far from it as the first is from the upper one.
+    wanted = -(-pixels // 2)
+    columns = range(padding, max(far, padding - 1 + -(-wanted // thickness)) + 1)
+    if columns.stop > width // 2:
+        most = 2 * thickness * (width // 2 - padding)
+        raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
+    places = [(row, column) for column in columns for row in range(thickness)]
+    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels)
+
+
+def make_slots(channels: int, classes: int, bands: int) -> Slots:
+    """Return at least as many slots as classes, of as few colours as possible.
+
+    Raises
+    ------
+    UsageError
+        If there are more classes than slots.
+    """
+    corners = list(_colors(channels, 2))
+    if bands * len(corners) >= classes:
+        return _slots(corners, [(i, i) for i in range(len(corners))], bands)
+    ordered = corners
+    for levels in range(2, MAX_LEVELS + 1):
+        ordered = corners + [color for color in _colors(channels, levels) if not set(color) <= {0, TOP}]
+        if bands * len(ordered) * (len(ordered) + 1) // 2 >= classes:
+            break
+    most = bands * len(ordered) * (len(ordered) + 1) // 2
+    if most < classes:
+        raise UsageError(
+            f"{classes} classes are more than the {most} marks of two colours of {channels} channel"
+            f"{'s' * (channels > 1)} in {bands} band{'s' * (bands > 1)} of rows that can be told apart: "
+            f"expected at most {most}; use larger images, fewer classes, or another objective"
+        )
+    needed = next(n for n in range(1, len(ordered) + 1) if bands * n * (n + 1) // 2 >= classes)
+    pairs = [(i, i) for i in range(needed)] + list(combinations(range(needed), 2))
+    return _slots(ordered[:needed], pairs, bands)
+
+
+def _colors(channels: int, levels: int) -> Iterator[tuple[int, ...]]:
+    """Yield the colours whose channels have equally distant levels from 0 to `TOP`, in lexicographic order.
+
+    If there is more than one channel, greys are left out: borders, holes and shadows have them too.
+    """
+    for color in product([TOP * i // (levels - 1) for i in range(levels)], repeat=channels):
+        if channels == 1 or len(set(color)) > 1:
+            yield color
+
+
+def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int) -> Slots:
+    """Return the slots of every band and pair of colours."""
+    both = np.array(pairs, np.int64)
+    return Slots(np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Marks:
+    """The colours that a unit can have: for its left and its right pixel.
+
+    Attributes
+    ----------
+    colors : (T, 2) int64
+        Indices into the palette.
+    of_slots : (2, S, U) int64
+        The mark of each unit in each slot, for both orders of the slot's colours.
+    """
+
+    colors: Int64Array
+    of_slots: Int64Array
+
+    @classmethod
+    def of(cls, slots: Slots, layout: Layout) -> "_Marks":
+        """Return the marks of slots: one pair has a slot's two colours, and more units have them in turn."""
+        orders = np.stack([slots.colors, slots.colors[:, ::-1]])
+        if len(layout.units) == 1:
+            colors, index = np.unique(orders.reshape(-1, 2), axis=0, return_inverse=True)
+            return cls(colors, index.reshape(2, -1, 1))
+        palette = np.arange(len(slots.palette))
+        return cls(np.stack([palette, palette], 1), orders[:, :, np.arange(len(layout.units)) % 2])
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where each unit of one class is seen best, by unit, band and mark.
+
+    Attributes
+    ----------
+    costs : (U, B, T) int64
+        Noise to signal, in `UNIT`.
+    places : (U, B, T) int64
+        Which of the unit's places; for a single pixel, the places once more for their right pixels.
+    scores : (U, B, T, 2) float64
+        Signal to noise of the left and the right pixel; of a single pixel, twice its own.
+    """
+
+    costs: Int64Array
+    places: Int64Array
+    scores: NDArray[np.float64]
+
+
+def _by_class(images: Images, options: Options, layout: Layout) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Yield the number of images of each class, and their sums and products in the bands, (B, rows, W, …).
+
+    The integers that follow from them cannot overflow.
+    """
+    rows = np.array(layout.bands)
+    for moments in moments_by_class(images, options):
+        for label, count in enumerate(moments.counts.tolist()):
+            # Up to 2^53 a division of int64 rounds once; above, Python's does.
+            is_large = 2 * (255 * images.shape[-1] * count) ** 2 > 2**53
+            dtype = object if is_large else np.int64
+            yield count, moments.sums[label][rows].astype(dtype), moments.products[label][rows].astype(dtype)
+
+
+def _noise_and_signal(
+    count: int, sums: NDArray[Any], products: NDArray[Any], palette: NDArray[np.uint8]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return N² times the noise and the signal of every colour at every position, (B, rows, W, M) integers."""
+    colors = palette.astype(sums.dtype)
+    signs = np.where(2 * palette.astype(np.int64) < TOP, 1, -1).astype(sums.dtype)
+    pairs = channel_pairs(sums.shape[-1])
+    weights = np.stack([signs[:, i] * signs[:, j] * (1 if i == j else 2) for i, j in pairs])
+    noise = count * (products @ weights) - (sums @ signs.T) ** 2
+    squares = products[..., [i == j for i, j in pairs]].sum(-1)[..., np.newaxis]
+    signal = count * (squares - 2 * (sums @ colors.T) + count * (colors**2).sum(1))
+    return np.asarray(noise), np.asarray(signal)
+
+
+def _find(
+    count: int, sums: NDArray[Any], products: NDArray[Any], layout: Layout, slots: Slots, marks: _Marks
+) -> _Found:
+    """Find the place of least noise to signal for each unit, band and mark; of ties, the first."""
+    noise, signal = _noise_and_signal(count, sums, products, slots.palette)
+    costs, chosen, scores = [], [], []
+    for number, places in enumerate(layout.units):
+        row, left = np.array(places).T
+        right = sums.shape[2] - 1 - left
+        is_single = layout.pixels == 2 * number + 1
+        if is_single:
+            row, left = np.tile(row, 2), np.concatenate([left, right])
+            right = left
+        # (2, B, places, T) integers: of the left and the right pixels.
+        noises, signals = (
+            np.stack([of[:, row, at][..., color] for at, color in zip((left, right), marks.colors.T, strict=True)])
+            for of in (noise, signal)
+        )
+        cost = np.minimum(_ratio(noises.sum(0), signals.sum(0), INVISIBLE) * UNIT, INVISIBLE).astype(np.int64)
+        best = cost.argmin(1)[:, np.newaxis]
+        costs.append(np.take_along_axis(cost, best, 1)[:, 0])
+        chosen.append(best[:, 0])
+        signals, noises = (np.take_along_axis(of, best[np.newaxis], 2)[:, :, 0] for of in (signals, noises))
+        scores.append(np.moveaxis(_score(signals, noises), 0, -1))
+    return _Found(np.stack(costs), np.stack(chosen), np.stack(scores))
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: float) -> NDArray[np.float64]:
+    """Divide; if the denominator is 0, return ``otherwise``."""
+    ratio = np.full(numerator.shape, float(otherwise))
+    # NumPy calls it unsafe to convert Python's integers to floats.
+    return np.asarray(np.divide(numerator, denominator, out=ratio, where=denominator != 0, casting="unsafe"))
+
+
+def _score(signal: NDArray[Any], noise: NDArray[Any]) -> NDArray[np.float64]:
+    """Return signal to noise; 0 if the mark is not seen at all."""
+    return np.where(signal == 0, 0.0, _ratio(signal, noise, np.inf))
+
+
+def _slot_costs(found: _Found, slots: Slots, marks: _Marks) -> Int64Array:
+    """Return the cost of each slot for one class, in both orders of its colours, (2, S) int64."""
+    units = np.arange(len(found.costs))
+    return np.asarray(found.costs[units, slots.bands[:, np.newaxis], marks.of_slots].sum(-1))
+
+
+def _assign(found: list[_Found], slots: Slots, marks: _Marks) -> list[tuple[int, int]]:
+    """Give each class a slot of its own, so that the sum of costs is least; return the order and the slot of each."""
+    # Imported here: only this search needs it.
+    from scipy.optimize import linear_sum_assignment
+
+    costs = np.stack([_slot_costs(of_class, slots, marks) for of_class in found])
+    _, chosen = linear_sum_assignment(costs.min(1).astype(np.float64))
+    orders = costs[np.arange(len(found)), :, chosen].argmin(1)
+    return list(zip(orders.tolist(), chosen.tolist(), strict=True))
+
+
+def _pixels(
+    found: _Found, slot: tuple[int, int], layout: Layout, slots: Slots, marks: _Marks, width: int
+) -> tuple[Int64Array, NDArray[np.uint8], NDArray[np.float64]]:
+    """Return the positions, colours and scores of a class's pixels in a slot."""
+    band, pixels = int(slots.bands[slot[1]]), []
+    for number, places in enumerate(layout.units):
+        mark = marks.of_slots[(*slot, number)]
+        at = number, band, mark
+        place = int(found.places[at])
+        row, column = places[place % len(places)]
+        sides = (column, width - 1 - column)
+        # A single pixel is the left or the right one.
+        wanted = [place // len(places)] if layout.pixels == 2 * number + 1 else [0, 1]
+        for side in wanted:
+            color = slots.palette[marks.colors[mark, side]]
+            pixels.append(((layout.bands[band][row], sides[side]), color, found.scores[at][side]))
+    positions, colors, scores = zip(*pixels, strict=True)
+    return np.array(positions, np.int64), np.array(colors), np.array(scores)

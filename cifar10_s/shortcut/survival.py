@@ -1,0 +1,376 @@
+"""Measure how much of a shortcut is left in augmented views, in closed form: no image and no network is needed.
+
+A *view* is a crop and a flip, then a hole or two operations of RandAugment, all drawn as in training. From it one sees
+an *observation*: the places and colours of the class's pixels that are left in it. Each observation comes from some
+views of each class. Who knows how many guesses the class best by naming the one with the most: the accuracy of this
+Bayes-optimal guess, of classes of equal size, bounds what can be learned from the shortcut alone.
+
+What RandAugment does is a table (`_operations`): where each operation shows a pixel, and what it makes of its colour.
+A network does not tell every level from the next, and operations change levels: so each channel is read as the nearest
+of the levels that the shortcut has. All counts are integers, divided once.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
+from cifar10_s.shortcut.moments import Int64Array
+from cifar10_s.shortcut.shortcut import Shortcut
+
+# More observations than this are not counted: they would take minutes and gigabytes.
+MAX_OBSERVATIONS = 20_000_000
+# What `measure_survival` measures.
+AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
+# Of more pixels per class, what is left is not counted by inclusion and exclusion.
+MAX_PIXELS = 16
+# The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
+MEAN_LEVEL = 120
+# The weights of red, green and blue in grey (ITU-R BT.601).
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+# Degrees of rotation, share of a row's number that shears it, and change of a factor, at full strength (AutoAugment).
+ROTATION, SHEAR, BLEND = 30.0, 0.3, 0.9
+# Levels within this distance of white are inverted, and bits dropped, at full strength.
+SOLARIZE, POSTERIZE = 256, 4
+
+
+@dataclass(frozen=True)
+class Survival:
+    """In how many views a shortcut is left.
+
+    Attributes
+    ----------
+    views
+        Number of views, each as likely as the others.
+    lost
+        For each class, the number of views in which no pixel is left in its own colour.
+    told
+        Sum over all observations of the number of views from which the most likely class has it.
+    """
+
+    views: int
+    lost: tuple[int, ...]
+    told: int
+
+    @property
+    def lost_share(self) -> float:
+        """The probability that a class's mark is lost, averaged over the classes."""
+        return sum(self.lost) / (self.views * len(self.lost))
+
+    @property
+    def accuracy(self) -> float:
+        """The accuracy of the best guess of the class from what is left, 1 / K to 1."""
+        return self.told / (self.views * len(self.lost))
+
+
+def measure_survival(shortcut: Shortcut, size: tuple[int, int]) -> dict[str, Survival | None]:
+    """Return what is left of a shortcut on (H, W) images by each of `AUGMENTATIONS`, with the benchmark's sizes.
+
+    It is None beyond `MAX_OBSERVATIONS`.
+    """
+    augmentation = Augmentation.of(*size)
+    found = (
+        crop_survival(shortcut, size, replace(augmentation, hole=(0, 0))),
+        crop_survival(shortcut, size, augmentation),
+        randaugment_survival(shortcut, size, augmentation),
+    )
+    return dict(zip(AUGMENTATIONS, found, strict=True))
+
+
+def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
+    """Return what is left after crop, flip and a hole, if the augmentation has one; None beyond `MAX_OBSERVATIONS`.
+
+    Parameters
+    ----------
+    shortcut
+        The pixels. The number of observations grows with 2 to the power of their number per class.
+    size
+        (H, W) of the images.
+    augmentation
+        See `Augmentation`; a hole of (0, 0) is none.
+
+    Examples
+    --------
+    >>> import cifar10_s
+    >>> from cifar10_s.shortcut.augmentation import Augmentation
+    >>> from cifar10_s.shortcut.survival import crop_survival
+    >>> pairs = cifar10_s.search(cifar10_s.load_images("sample"), objective="spread", pixels=2)
+    >>> crop_survival(pairs, (8, 8), Augmentation.of(8, 8)).lost_share
+    0.0
+    """
+    classes, pixels, _ = shortcut.positions.shape
+    if pixels > MAX_PIXELS or classes * _crops(augmentation) << pixels > MAX_OBSERVATIONS:
+        return None
+    readings, counts = _Readings.of(shortcut), _Counts(classes)
+    for label, positions in enumerate(shortcut.positions):
+        places = _cropped(positions, size, augmentation.padding)
+        codes = places * readings.number + readings.plain[label] + 1
+        for visible, weights in _by_what_is_visible(places, size, augmentation.hole):
+            counts.add(label, codes * visible, weights, np.full(len(codes), not visible.any()))
+    return counts.survival(_crops(augmentation) * math.prod(size))
+
+
+def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
+    """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVATIONS`.
+
+    If an operation shows a pixel twice, the first copy counts. Autocontrast and equalize are taken to leave colours as
+    they are, and contrast and sharpness to see `MEAN_LEVEL` around a pixel: what they do depends on the image.
+
+    Parameters
+    ----------
+    shortcut, size, augmentation
+        See `crop_survival`; the hole does not matter.
+    """
+    readings, outside = _Readings.of(shortcut), math.prod(size)
+    operations = _operations(size, augmentation)
+    # Views of the same effect, as a move, another one, and the colours that are read, with their number.
+    effects: dict[tuple[bytes, ...], tuple[Int64Array, Int64Array, Int64Array, int]] = {}
+    for first, second in product(operations, repeat=2):
+        read = readings.read(partial(_in_turn, first.change, second.change))
+        effect = first.moves, second.moves, read
+        key = tuple(array.tobytes() for array in effect)
+        effects[key] = *effect, effects[key][-1] + 1 if key in effects else 1
+    if len(effects) * _crops(augmentation) * len(shortcut.positions) > MAX_OBSERVATIONS:
+        return None
+    counts = _Counts(len(shortcut.positions))
+    for label, positions in enumerate(shortcut.positions):
+        cropped = _cropped(positions, size, augmentation.padding)
+        for moves, more_moves, read, weight in effects.values():
+            places = more_moves[moves[cropped]]
+            visible = places < outside
+            codes = np.where(visible, places * readings.number + read[label] + 1, 0)
+            lost = ~(visible & (read[label] == readings.plain[label])).any(1)
+            counts.add(label, codes, np.full(len(codes), weight), lost)
+    return counts.survival(_crops(augmentation) * len(operations) ** 2)
+
+
+def pixel_survival(size: tuple[int, int], augmentation: Augmentation) -> NDArray[np.float64]:
+    """Return the probability that a pixel is left after crop, flip and a hole, (H, W): the bound for one pixel."""
+    sides = []
+    for length, hole in zip(size, augmentation.hole, strict=True):
+        moved = np.arange(length)[:, np.newaxis] + np.arange(-augmentation.padding, augmentation.padding + 1)
+        sides.append((_is_inside(moved, length), _hiding(moved, length, hole)))
+    (rows, hidden_rows), (columns, hidden_columns) = sides
+    kept = np.einsum("ra,cb->rc", rows.astype(np.int64), columns.astype(np.int64)) * math.prod(size)
+    hidden = np.einsum("ra,cb->rc", rows * hidden_rows, columns * hidden_columns)
+    either = (kept - hidden) + (kept - hidden)[:, ::-1]
+    return np.asarray(either / (_crops(augmentation) * math.prod(size)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Readings:
+    """The colours of a shortcut as they are read: each channel as the nearest of the shortcut's levels.
+
+    Attributes
+    ----------
+    colors : (K, n, C) float64
+        The shortcut's colours.
+    levels : (L,) float64
+        The levels that they have.
+    """
+
+    colors: NDArray[np.float64]
+    levels: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, shortcut: Shortcut) -> "_Readings":
+        """Return the readings of a shortcut's colours."""
+        return cls(shortcut.colors.astype(np.float64), np.unique(shortcut.colors).astype(np.float64))
+
+    @property
+    def number(self) -> int:
+        """The number of different readings."""
+        return int(len(self.levels) ** self.colors.shape[-1])
+
+    @property
+    def plain(self) -> Int64Array:
+        """The readings of the colours as they are, (K, n) int64."""
+        return self.read(lambda levels: levels)
+
+    def read(self, change: "Change") -> Int64Array:
+        """Return the readings of changed colours, (K, n) int64; of two levels as near, the lower."""
+        nearest = np.abs(change(self.colors)[..., np.newaxis] - self.levels).argmin(-1)
+        return np.asarray(nearest @ len(self.levels) ** np.arange(self.colors.shape[-1]))
+
+
+class _Counts:
+    """Counts of the views of each class in which an observation is made."""
+
+    def __init__(self, classes: int) -> None:
+        self._lost = [0] * classes
+        self._parts: list[tuple[Int64Array, Int64Array, Int64Array]] = []
+
+    def add(self, label: int, codes: Int64Array, weights: Int64Array, lost: NDArray[np.bool_]) -> None:
+        """Add observations of a class: (V, n) codes of what is seen, 0 for nothing, and the number of views of each."""
+        seen = weights > 0
+        self._lost[label] += int(weights[lost].sum())
+        # The order of a class's pixels is not seen.
+        self._parts.append((np.sort(codes[seen], 1), np.full(int(seen.sum()), label), weights[seen]))
+
+    def survival(self, views: int) -> Survival:
+        """Return the result, for this number of views of each class."""
+        codes, labels, weights = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        order = np.lexsort((labels, *codes.T))
+        codes, labels, weights = codes[order], labels[order], weights[order]
+        other = np.ones(len(codes), bool)
+        other[1:] = (codes[1:] != codes[:-1]).any(1)
+        other_class = other.copy()
+        other_class[1:] |= labels[1:] != labels[:-1]
+        of_class = np.add.reduceat(weights, np.flatnonzero(other_class))
+        most = np.maximum.reduceat(of_class, np.flatnonzero(other[other_class]))
+        return Survival(views, tuple(self._lost), int(most.sum()))
+
+
+def _crops(augmentation: Augmentation) -> int:
+    """Return the number of crops and flips."""
+    return 2 * (2 * augmentation.padding + 1) ** 2
+
+
+def _cropped(positions: Int64Array, size: tuple[int, int], padding: int) -> Int64Array:
+    """Return where the crops and flips show pixels: row · W + column, or H·W outside, (V, n) int64."""
+    (height, width), moves = size, range(-padding, padding + 1)
+    down, right, flip = np.array(list(product(moves, moves, (0, 1)))).T[..., np.newaxis]
+    rows, columns = positions[:, 0] + down, positions[:, 1] + right
+    columns = np.where(flip == 1, width - 1 - columns, columns)
+    inside = _is_inside(rows, height) & _is_inside(columns, width)
+    return np.where(inside, rows * width + columns, height * width)
+
+
+def _is_inside(at: Int64Array, length: int) -> NDArray[np.bool_]:
+    return np.asarray((at >= 0) & (at < length))
+
+
+def _interval(at: Int64Array, length: int, hole: int) -> tuple[Int64Array, Int64Array]:
+    """Return the first and the last centre of a hole, along one side, that hides what is at a row or column."""
+    return np.maximum(at + hole // 2 - hole + 1, 0), np.minimum(at + hole // 2, length - 1)
+
+
+def _hiding(at: Int64Array, length: int, hole: int) -> Int64Array:
+    """Return the number of centres of a hole, along one side, that hide what is at a row or column."""
+    first, last = _interval(at, length, hole)
+    return np.asarray(np.maximum(last - first + 1, 0) * (hole > 0))
+
+
+def _by_what_is_visible(
+    places: Int64Array, size: tuple[int, int], hole: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.bool_], Int64Array]]:
+    """Yield each set of pixels, (n,) bool, and for each crop the number of holes that leave exactly these, (V,) int64.
+
+    A hole that hides some pixels hides them in rows and in columns: the number of holes that hide at least a set is a
+    product of two lengths. Inclusion and exclusion turns these into numbers of holes that hide exactly a set.
+    """
+    (height, width), count = size, places.shape[1]
+    outside = places == height * width
+    intervals = []
+    for at, length, side in zip(np.divmod(places, width), size, hole, strict=True):
+        first, last = _interval(at, length, side)
+        if not side:
+            first, last = np.ones_like(at), np.zeros_like(at)
+        # What is outside is as if every hole hid it.
+        intervals.append((np.where(outside, 0, first), np.where(outside, length - 1, last)))
+    hidden = np.empty((2,) * count + (len(places),), np.int64)
+    for chosen in product((0, 1), repeat=count):
+        at = np.flatnonzero(chosen)
+        lengths = [np.maximum(last[:, at].min(1) - first[:, at].max(1) + 1, 0) for first, last in intervals if len(at)]
+        hidden[chosen] = lengths[0] * lengths[1] if lengths else height * width
+    for axis in range(count):
+        exactly = np.moveaxis(hidden, axis, 0)
+        exactly[0] -= exactly[1]
+    for chosen in product((0, 1), repeat=count):
+        yield np.array(chosen) == 0, hidden[chosen]
+
+
+# Takes colours, (…, C) levels as floats, and returns what an operation makes of them.
+Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def _in_turn(first: Change, second: Change, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    return second(first(levels))
+
+
+@dataclass(frozen=True, eq=False)
+class _Operation:
+    """What an operation of RandAugment in one direction does to a pixel.
+
+    Attributes
+    ----------
+    moves : (H·W + 1,) int64
+        Where it shows each pixel, as `_cropped` counts; H·W for what is outside, and stays there.
+    change
+        What it makes of a colour.
+    """
+
+    moves: Int64Array
+    change: Change
+
+
+def _operations(size: tuple[int, int], augmentation: Augmentation) -> list[_Operation]:
+    """Return the operations of RandAugment in both directions: each is as likely as the others."""
+    stays = np.arange(math.prod(size) + 1)
+    operations = []
+    for sign in (STRENGTH, -STRENGTH):
+        operations += [_Operation(stays, change) for change in _changes(sign)]
+        operations += [_Operation(moves, lambda levels: levels) for moves in _moves(size, augmentation, sign)]
+    return operations
+
+
+def _changes(strength: float) -> Iterator[Change]:
+    """Yield what the operations that move no pixel do to colours; see `randaugment_survival` for three of them."""
+    factor, inverted = 1 + strength * BLEND, 256 - abs(strength) * SOLARIZE
+    step = 2 ** round(abs(strength) * POSTERIZE)
+
+    def blended(levels: NDArray[np.float64], other: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return np.asarray(np.clip(np.rint(other + factor * (levels - other)), 0, 255))
+
+    # Identity, autocontrast, equalize.
+    yield from (lambda levels: levels,) * 3
+    yield lambda levels: np.where(levels >= inverted, 255 - levels, levels)
+    yield lambda levels: levels // step * step
+    yield lambda levels: blended(levels, _grey(levels))
+    # Contrast, brightness, sharpness.
+    yield lambda levels: blended(levels, MEAN_LEVEL)
+    yield lambda levels: blended(levels, 0)
+    yield lambda levels: blended(levels, (5 * levels + 8 * MEAN_LEVEL) / 13)
+
+
+def _grey(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the grey of colours, with equal weights if they do not have three channels."""
+    channels = levels.shape[-1]
+    weights = LUMA_WEIGHTS if channels == 3 else (1 / channels,) * channels
+    return np.asarray(np.rint(sum(levels[..., i] * weight for i, weight in enumerate(weights))))[..., np.newaxis]
+
+
+def _moves(size: tuple[int, int], augmentation: Augmentation, strength: float) -> Iterator[Int64Array]:
+    """Yield the moves of rotation, two shears and two translations.
+
+    Each operation takes what it shows at (x, y) from a place that is linear in x and y.
+    """
+    height, width = size
+    y, x = np.divmod(np.arange(height * width), width)
+    angle, shear = math.radians(strength * ROTATION), strength * SHEAR
+    cosine, sine, middle_x, middle_y = math.cos(angle), math.sin(angle), (width - 1) / 2, (height - 1) / 2
+    down, right = (round(math.copysign(shift, strength)) for shift in augmentation.shift)
+    yield _shown(
+        sine * (x - middle_x) + cosine * (y - middle_y) + middle_y,
+        cosine * (x - middle_x) - sine * (y - middle_y) + middle_x,
+        size,
+    )
+    yield _shown(y, x + shear * y, size)
+    yield _shown(y + shear * x, x, size)
+    yield _shown(y, x + right, size)
+    yield _shown(y + down, x, size)
+
+
+def _shown(rows: NDArray[np.generic], columns: NDArray[np.generic], size: tuple[int, int]) -> Int64Array:
+    """Return where pixels are shown, (H·W + 1,), if each place shows the pixel nearest to a row and a column."""
+    (height, width), outside = size, math.prod(size)
+    row, column = (np.rint(at).astype(np.int64) for at in (rows, columns))
+    shows = np.flatnonzero(_is_inside(row, height) & _is_inside(column, width))
+    moves = np.full(outside + 1, outside)
+    np.minimum.at(moves, row[shows] * width + column[shows], shows)
+    return moves
