@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plain import plain_parquet
-from timing import least, once, row
 
 import cifar10_s
-from cifar10_s.images import LabeledImages
-from cifar10_s.parallel import thread_map
+from cifar10_s.common.threads import thread_map
+from cifar10_s.data.images import LabeledImages
+from speed.plain import plain_parquet
+from speed.timing import least, once, row
 
 # A search alone, in a process of its own, which then says its peak of resident memory (Linux).
 ALONE = """
 import sys, cifar10_s
-cifar10_s.search(cifar10_s.open_source(sys.argv[1]), device="cpu")
+cifar10_s.search(cifar10_s.open_images(sys.argv[1]), device="cpu")
 lines = open("/proc/self/status").read().splitlines()
 print(1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
 """
@@ -27,7 +27,7 @@ COUNTS, ON_RAY, SHARD, BUFFER = (10_000, 50_000, 100_000, 300_000, 1_000_000), 5
 
 
 def measure_scale(images: LabeledImages, folder: Path, *, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Give the rows of the table, and the growth: images, seconds of the search, seconds of reading the bytes."""
+    """Return the rows of the table, and the growth: images, seconds of the search, seconds of reading the bytes."""
     counts = [count // 20 for count in COUNTS] if quick else list(COUNTS)
     raw = [write_raw(images, folder / str(count), count) for count in counts]
     *seconds, on_all_cores = least(
@@ -39,7 +39,7 @@ def measure_scale(images: LabeledImages, folder: Path, *, quick: bool) -> tuple[
 
 
 def raw_rows(growth: dict[str, Any], largest: Path, limit: float) -> list[dict[str, Any]]:
-    """Give the rows on raw shards, of which the most are searched once more in a process of their own."""
+    """Return the rows on raw shards, of which the most are searched once more in a process of their own."""
     counts, seconds, reading = growth["images"], growth["search"], growth["read"]
     slope, start = np.polyfit(counts, seconds, 1, w=1 / np.array(seconds))
     off = max(abs(1 - got / (start + slope * count)) for got, count in zip(seconds, counts, strict=True))
@@ -59,7 +59,7 @@ def raw_rows(growth: dict[str, Any], largest: Path, limit: float) -> list[dict[s
 
 
 def parquet_rows(images: LabeledImages, folder: Path, *, quick: bool) -> list[dict[str, Any]]:
-    """Give the rows on Parquet with PNGs."""
+    """Return the rows on Parquet with PNGs."""
     count = len(images) * max(1, (ON_RAY // 20 if quick else ON_RAY) // len(images))
     source = folder / "parquet"
     source.mkdir()
@@ -97,12 +97,12 @@ def write_raw(images: LabeledImages, folder: Path, count: int) -> Path:
 
 def search(source: Path, engine: str = "local") -> None:
     """Search a source, opened anew: nothing of it is remembered."""
-    cifar10_s.search(cifar10_s.open_source(source, engine=engine), device="cpu")
+    cifar10_s.search(cifar10_s.open_images(source, engine=engine), device="cpu")
 
 
 def decode(source: Path) -> None:
     """Decode a source on all cores, and do nothing with it."""
-    for _ in cifar10_s.open_source(source).map(lambda rows, pixels: None):
+    for _ in cifar10_s.open_images(source).map_batches(lambda rows, pixels: None):
         pass
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cifar10_s.benchmark.drawing import COLORS, DPI, WIDTH, png, styled
+from cifar10_s.report.plot_style import COLORS, DPI, WIDTH_PIXELS, png, styled
 
 
 def draw(growth: Mapping[str, Any], path: Path) -> None:
@@ -12,7 +12,7 @@ def draw(growth: Mapping[str, Any], path: Path) -> None:
     with styled():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH / DPI, 4), layout="constrained")
+        figure = Figure(figsize=(WIDTH_PIXELS / DPI, 4), layout="constrained")
         axes = figure.add_subplot()
         axes.loglog(growth["images"], growth["search"], "o-", color=COLORS[0], label="search, all cores")
         axes.loglog(growth["images"], growth["read"], "s--", color=COLORS[1], label="reading the bytes, one thread")

@@ -6,22 +6,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-import limits
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scale import ALONE
-from timing import once, row
 
 import cifar10_s
-from cifar10_s.distributed import ENGINES
-from cifar10_s.parallel import thread_map
+from cifar10_s.common.threads import thread_map
+from cifar10_s.data.cluster import ENGINES
+from speed import limits
+from speed.scale import ALONE
+from speed.timing import once, row
 
 IMAGES, CLASSES, SIDE = 20_000, 100, 224
 
 
 def measure_own(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
-    """Give the rows of the table; both ways must give the same files."""
+    """Return the rows of the table; both ways must give the same files."""
     count = IMAGES // 50 if quick else IMAGES
     files = list(thread_map(lambda number: draw(folder / "own", number), range(count)))
     codec = limits.decoding([file.read_bytes() for file in files])
@@ -29,7 +29,7 @@ def measure_own(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     options: dict[str, Any] = {"name": "own-s", "configurations": ["ops"], "device": "cpu"}
     builds, seconds = [], {}
     for engine in ENGINES:
-        stream = cifar10_s.open_source(own, engine=engine)
+        stream = cifar10_s.open_images(own, engine=engine)
         seconds["search", engine] = once(lambda: cifar10_s.search(stream, device="cpu"))  # noqa: B023
         start = time.perf_counter()
         builds.append(cifar10_s.build(own, folder / engine, **options, engine=engine))

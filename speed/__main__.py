@@ -1,6 +1,6 @@
 """Measure speed as ratios to yardsticks in the same run; prints a table and saves it under results/.
 
-python benchmarks/bench.py [--source SOURCE] [--only PART] [--quick]
+python -m speed [--source SOURCE] [--only PART] [--quick]
 """
 
 import argparse
@@ -14,66 +14,85 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import limits
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from gpu import measure_device
-from growth import draw
-from learning import measure_compiled, measure_released, measure_step, measure_training
-from own_images import measure_own
-from plain import plain_parquet, plain_search
-from scale import measure_scale
-from timing import extra_memory, median, once, row
 
 import cifar10_s
-from cifar10_s.builder import OnePixelShortcutBuilder
-from cifar10_s.codec import encode
-from cifar10_s.image_files import stream_files
-from cifar10_s.images import LabeledImages
-from cifar10_s.methods import METHODS, Learned
-from cifar10_s.parallel import cores, processor
-from cifar10_s.recipes import RECIPES
-from cifar10_s.sources import load_splits
+from cifar10_s.builder.dataset_builder import OnePixelShortcutBuilder
+from cifar10_s.common.machine import cores, processor
+from cifar10_s.common.options import Options
+from cifar10_s.data.codec import encode
+from cifar10_s.data.images import LabeledImages
+from cifar10_s.data.sources.image_files import stream_files
+from cifar10_s.data.sources.splits import load_splits
+from cifar10_s.methods.learned import Learned
+from cifar10_s.methods.registry import METHODS
+from cifar10_s.nn.runtime import Runtime
+from cifar10_s.release.recipes import CONFIGURATIONS
+from speed import limits
+from speed.commands import measure_commands
+from speed.growth import draw
+from speed.kernels import measure_kernels
+from speed.learning import measure_compiled, measure_released, measure_step, measure_strategies, measure_training
+from speed.own_images import measure_own
+from speed.plain import plain_parquet, plain_search
+from speed.reading import measure_reading
+from speed.scale import measure_scale
+from speed.timing import extra_memory, median, once, row
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("speed", "scale", "commands", "own", "reading")
+# These make their own images.
+GENERATED = {"own": measure_own, "reading": measure_reading}
 
 
 def main() -> None:
-    """Run every measurement of a part, or of both, and save the records."""
+    """Run every measurement of a part, or of all, and save the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", help="measure on this source's training images instead of synthetic ones")
-    parser.add_argument("--only", choices=("speed", "scale", "own"), help="measure one part: `own` only if asked")
+    parser.add_argument("--only", choices=PARTS, help="measure one part")
     parser.add_argument("--quick", action="store_true", help="a tenth of the images, not saved: to see that it runs")
     options = parser.parse_args()
     quick = options.quick
     datasets.disable_progress_bars()
-    if options.only == "own":
+    asked = PARTS if options.only is None else (options.only,)
+    for part in GENERATED.keys() & set(asked):
         with tempfile.TemporaryDirectory() as scratch:
-            report("own", measure_own(Path(scratch), quick=quick), "generated, seed 0", save=not quick)
+            report(part, GENERATED[part](Path(scratch), quick=quick), "generated, seed 0", save=not quick)
+    if options.only in GENERATED:
         return
-    images = synthetic(5_000 if quick else 50_000) if options.source is None else cifar10_s.load_source(options.source)
+    images = synthetic(5_000 if quick else 50_000) if options.source is None else cifar10_s.load_images(options.source)
     data = "synthetic, seed 0" if options.source is None else images.provenance.title
     size = "×".join(map(str, images.pixels.shape[1:]))
     print(f"\n{len(images)} images of {size} in memory ({data}), {cores()} cores, {processor()}\n")
-    if options.only != "scale":
-        report("bench", measure_speed(images, options.source, quick=quick), data, save=not quick)
-    if options.only != "speed":
+    if "speed" in asked:
+        report("speed", measure_speed(images, options.source, quick=quick), data, save=not quick)
+    if "scale" in asked:
         with tempfile.TemporaryDirectory() as scratch:
             rows, growth = measure_scale(images, Path(scratch), quick=quick)
-        report("scale", [*rows, *measure_device()], data, save=not quick, growth=growth)
+        report("scale", rows, data, save=not quick, growth=growth)
+    if "commands" in asked:
+        with tempfile.TemporaryDirectory() as scratch:
+            source = Path(options.source or Path(scratch, "source"))
+            if options.source is None:
+                write_png_source(images, source)
+            report("commands", measure_commands(source, Path(scratch), quick=quick), data, save=not quick)
 
 
 def measure_speed(images: LabeledImages, source: str | None, *, quick: bool) -> list[dict[str, Any]]:
     """Measure every part of the package on images that fit into memory."""
+    runtime = Runtime.on(Options.resolve().device)
     return [
         *([] if source is None else measure_source(source)),
         *measure_search(images),
+        *measure_kernels(quick=quick),
         *measure_growth([1_000, 5_000] if quick else [10_000, 50_000, 500_000]),
         *measure_methods(images),
-        *measure_step(images),
-        *measure_training(images),
-        *measure_compiled(images),
+        *measure_step(images, runtime),
+        *measure_training(images, runtime),
+        *measure_strategies(images),
+        *measure_compiled(images, runtime),
         *measure_files(images),
     ]
 
@@ -101,7 +120,7 @@ def measure_source(source: str) -> list[dict[str, Any]]:
 
 
 def encoded(path: Path) -> list[bytes]:
-    """Give the image files in a file of Parquet."""
+    """Return the image files in a file of Parquet."""
     table = pq.read_table(path)
     images = next(column for column in table.columns if isinstance(column.type, pa.StructType))
     return [file.as_py() for chunk in images.chunks for file in chunk.field("bytes")]
@@ -139,10 +158,10 @@ def measure_growth(counts: list[int]) -> list[dict[str, Any]]:
 
 def measure_methods(images: LabeledImages) -> list[dict[str, Any]]:
     """Time each model-free method on all images."""
-    limit, rows = limits.copying(images.pixels), []
+    limit, rows, options = limits.copying(images.pixels), [], Options.resolve(device="cpu")
     for name, method in METHODS.items():
         if not isinstance(method, Learned):
-            seconds = once(lambda: method.perturb(images, seed=0, device="cpu"))  # noqa: B023
+            seconds = once(lambda: method.perturb(images, options))  # noqa: B023
             rows.append(row(f"{name}: perturb", seconds, "s", "10 or less", limit))
     return rows
 
@@ -158,13 +177,16 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
 
         def build() -> None:
             builder = OnePixelShortcutBuilder(
-                recipe=RECIPES["ops"], splits={"train": images}, device="cpu", cache_dir=str(folder / "cache")
+                recipe=CONFIGURATIONS["ops"],
+                splits={"train": images},
+                options=Options.resolve(device="cpu"),
+                cache_dir=str(folder / "cache"),
             )
             builder.download_and_prepare(str(folder / "ours"), file_format="parquet")
 
         ours = once(build)
         our_bytes = sum(file.stat().st_size for file in (folder / "ours").glob("*.parquet"))
-        files = [file for part in images.map(lambda rows, pixels: encode(pixels)) for file in part]
+        files = [file for part in images.map_batches(lambda rows, pixels: encode(pixels)) for file in part]
         stream = stream_files(files, images.labels, images.class_names, images.provenance)
         decode, codec, coding = median(stream.load, repeats=3), limits.decoding(files), limits.encoding(images)
         release = folder / "release"
@@ -190,10 +212,8 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
 
 
-def report(
-    part: str, rows: list[dict[str, Any]], data: str, *, save: bool, growth: dict[str, Any] | None = None
-) -> None:
-    """Print the rows, and save the record, with what it was measured on; draw the growth, if there is one."""
+def report(part: str, rows: list[dict[str, Any]], data: str, *, save: bool, **more: Any) -> None:
+    """Print the rows; save them with what they were measured on, and ``more``, of which a growth is drawn."""
     for line in rows:
         share = f"{100 * line['share']:.2g} % of {line['limit']:,.4g} at best" if "share" in line else ""
         bound = f"must be {line['must']}" if "must" in line else ""
@@ -208,12 +228,12 @@ def report(
         "python": platform.python_version(),
         "libraries": {name: importlib.metadata.version(name) for name in libraries},
         "rows": rows,
-        **({"growth": growth} if growth else {}),
+        **more,
     }
     target = ROOT / "results" / f"{part}-{'-'.join(re.findall('[a-z0-9]+', data.split(',')[0].lower()))}.json"
     target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    if growth:
-        draw(growth, target.with_suffix(".png"))
+    if "growth" in more:
+        draw(more["growth"], target.with_suffix(".png"))
     print(f"\nsaved: {target.relative_to(ROOT)}")
 
 

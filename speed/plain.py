@@ -1,10 +1,9 @@
-"""The plain ways that the bench compares with; the plain search is an oracle of the tests too."""
+"""The plain ways that `make speed` compares with; the plain search is an oracle of the tests too."""
 
 import random
 from itertools import product
 from pathlib import Path
 
-import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -38,6 +37,8 @@ def plain_search(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[t
 
 def plain_parquet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], names: list[str], path: Path) -> None:
     """Write a configuration as one would with `datasets` alone."""
+    import datasets  # a GPU day has no such library
+
     columns = {"img": [fromarray(image) for image in pixels], "label": labels}
     dataset = datasets.Dataset.from_dict(columns).cast_column("img", datasets.Image())
     dataset.cast_column("label", datasets.ClassLabel(names=names)).to_parquet(path)

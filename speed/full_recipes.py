@@ -1,6 +1,6 @@
 """Run the full recipes of the methods that need a network on a few images, to see them run; a line of JSON each.
 
-    python benchmarks/full_recipes.py --source ../shared/data/cifar10-jpeg --images 100
+    python -m speed.full_recipes --source ../shared/data/cifar10-jpeg --images 100
 
 With the published networks and numbers, on the first images of each class; only REM's 5,000 training steps are cut
 (--rem-steps), which take days on a CPU. It shows that the recipes run, and what a pass costs; not that the noise
@@ -10,21 +10,22 @@ bites, for which a hundred images are too few.
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cifar10_s.benchmark.sweep import environment
-from cifar10_s.device import resolve_device
-from cifar10_s.engine import Engine
-from cifar10_s.images import LabeledImages
-from cifar10_s.methods import METHODS, Learned
+from cifar10_s.benchmark.outcome import environment
+from cifar10_s.common.options import Options
+from cifar10_s.data.images import LabeledImages
+from cifar10_s.data.sources.splits import load_images
+from cifar10_s.methods.learned import Learned, Work
+from cifar10_s.methods.registry import METHODS
 from cifar10_s.methods.rem import RobustErrorMinimizing
-from cifar10_s.methods.work import Work
-from cifar10_s.perceptibility import measure_all
-from cifar10_s.sources import load_source
+from cifar10_s.nn.runtime import Runtime
+from cifar10_s.release.metrics.perceptibility import measure_all
+from cifar10_s.release.recipes import DATASET_VERSION
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "full-recipes.jsonl"
 
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument("--rem-steps", type=int, default=2)
     parser.add_argument("--method", action="append", choices=[m.name for m in learned()], help="default: all")
     options = parser.parse_args()
-    images, engine = first(load_source(options.source), options.images), Engine.on(resolve_device("auto"))
+    images, runtime = load_images(options.source), Runtime.on(Options.resolve().device)
+    images = images.first_per_class(options.images // len(images.class_names))
     for method in learned():
         if options.method and method.name not in options.method:
             continue
@@ -48,8 +50,8 @@ def main() -> None:
             "images": len(images),
             "pixels_sha256": images.digest(),
             "source": images.provenance.title,
-            **run(method, images, engine),
-            "environment": environment(engine),
+            **run(method, images, runtime),
+            "environment": environment(runtime, dataset_version=DATASET_VERSION),
         }
         with RESULTS.open("a") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -57,21 +59,13 @@ def main() -> None:
 
 
 def learned() -> list[Learned]:
-    """Give the methods that need a network."""
+    """Return the methods that need a network."""
     return [method for method in METHODS.values() if isinstance(method, Learned)]
 
 
-def first(images: LabeledImages, count: int) -> LabeledImages:
-    """Take the first images of each class."""
-    classes = len(images.class_names)
-    of_class = [np.flatnonzero(images.labels == label)[: count // classes] for label in range(classes)]
-    chosen = np.sort(np.concatenate(of_class))
-    return replace(images, pixels=images.pixels[chosen], labels=images.labels[chosen])
-
-
-def run(method: Learned, images: LabeledImages, engine: Engine) -> dict[str, Any]:
+def run(method: Learned, images: LabeledImages, runtime: Runtime) -> dict[str, Any]:
     """Make the noise, without the cache, and say what each round reached."""
-    work, start = Work(method, images, engine, seed=0), time.perf_counter()
+    work, start = Work(method, images, runtime, seed=0), time.perf_counter()
     reached = list(method.rounds(work))
     seconds = time.perf_counter() - start
     index = images.labels if method.classwise else np.arange(len(images))
@@ -83,7 +77,7 @@ def run(method: Learned, images: LabeledImages, engine: Engine) -> dict[str, Any
         "seconds": round(seconds, 1),
         "passes": work.passed,
         "passes_per_second": round(work.passed / seconds, 1),
-        "perceptibility": measure_all(images, perturbed).to_dict(),
+        "perceptibility": asdict(measure_all(images, perturbed).summary()),
     }
 
 

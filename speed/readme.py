@@ -1,0 +1,129 @@
+"""Write what was measured into README.md and docs/, between their marks, from the records in results/; draw pictures.
+
+python -m speed.readme
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from cifar10_s import Choices, load_images, search
+from cifar10_s.report.figures import gallery
+from cifar10_s.report.formats import write_markdown
+from cifar10_s.report.report import Report
+from speed import shares
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+SHARES = ROOT / "docs" / "limits.svg"
+SPEEDS = {
+    "Whole commands": "commands-cifar10-jpeg.json",
+    "In memory": "speed-cifar10-jpeg.json",
+    "Beyond memory": "scale-cifar10-jpeg.json",
+    "Own images": "own-generated.json",
+}
+# The noise of the second was made without bfloat16: its pixels are others by the same recipe.
+TABLES = ("grid", "5", "6", "1", "apbench", "iss", "bridgepure", "cuda", "dilution")
+# README's own table.
+SHOWN = {
+    "configuration": ("clean", "ops", "ops-2", "ops-spread-2", "em-ops"),
+    "strategy": ("standard", "mixup", "cutout", "randaugment", "at"),
+}
+RECORDS = ("benchmark.jsonl", "benchmark-float32.jsonl")
+MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
+
+
+def accuracies() -> str:
+    """Return the tables in which the benchmark's records have something."""
+    report = benchmark()
+    tables = (
+        table
+        for record_set in report.record_sets()
+        for table in (*report.filled_tables(record_set, TABLES), *report.robust_tables(record_set))
+    )
+    return "\n".join(write_markdown(tables))
+
+
+def few_accuracies() -> str:
+    """Return README's table: a row for each of some configurations, under some strategies, of the first records."""
+    report = Report.read(RESULTS / RECORDS[0])
+    shown = [record for record in report.records if _is_shown(record.settings.coordinates)]
+    report = replace(report, records=tuple(shown))
+    tables = (report.filled_tables(record_set, ["grid"]) for record_set in report.record_sets())
+    return "\n".join(write_markdown(chain.from_iterable(tables)))
+
+
+def _is_shown(coordinates: Mapping[str, str]) -> bool:
+    return all(coordinates[axis] in names for axis, names in SHOWN.items())
+
+
+def draw_picture() -> None:
+    """Draw README's picture: the shortcut on the first digits of the sample."""
+    images = load_images("sample", choices=Choices(classes=("0:4",)))
+    shortcut = search(images, device="cpu")
+    title = "scikit-learn's digits with ops"
+    gallery(images, shortcut.stamp(images), title, shortcut).save(ROOT / "docs" / "shortcut.png", optimize=True)
+
+
+def benchmark() -> Report:
+    """Read the benchmark's records."""
+    return Report.read([RESULTS / name for name in RECORDS])
+
+
+def speeds() -> str:
+    """Return the records of `make speed`, row for row, with what they were measured on."""
+    return "\n".join(map(_speeds, SPEEDS))
+
+
+def draw_shares() -> str:
+    """Draw the share of its limit that each row of the records reaches."""
+    return shares.draw({title: _record(title)["rows"] for title in SPEEDS})
+
+
+def _record(title: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / SPEEDS[title]).read_text(encoding="utf-8")))
+
+
+def _speeds(title: str) -> str:
+    record = _record(title)
+    libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
+    machine = f"{record['cores']} cores of an {record['processor']}, Python {record['python']}, {libraries}."
+    head = ["| what | measured | must be | at best | times | share |", "| --- | --: | --- | --: | --: | --: |"]
+    return "\n".join([f"## {title}", "", machine, "", *head, *map(_row, record["rows"])]) + "\n"
+
+
+def _row(row: dict[str, Any]) -> str:
+    limit = " |  | "
+    if "limit" in row:
+        limit = f"{_figure(row['limit'])} {row['unit']} | {1 / row['share']:.3g} | {100 * row['share']:.2g} %"
+    what = row["what"].replace("`", "")
+    return f"| {what} | {_figure(row['value'])} {row['unit']} | {row.get('must', '')} | {limit} |"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+PAGES = {
+    ROOT / "README.md": few_accuracies,
+    ROOT / "docs" / "results.md": accuracies,
+    ROOT / "docs" / "performance.md": speeds,
+}
+
+
+def render(page: Path) -> str:
+    """Return a page's text with what was measured between its marks."""
+    measured = PAGES[page]()
+    return MARKED.sub(lambda marks: f"{marks[1]}\n{measured}\n{marks[2]}", page.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    benchmark().plot(RESULTS / "plots")
+    draw_picture()
+    SHARES.write_text(draw_shares(), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(render(page), encoding="utf-8")
