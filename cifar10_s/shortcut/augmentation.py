@@ -15,6 +15,8 @@ HOLE_SHARE = 1 / 2
 STRENGTH = 9 / 30
 # Of each side: a translation at that strength, 4 of 32.
 SHIFT_SHARE = STRENGTH * 150 / 331
+# Levels from here on are inverted by solarize at that strength: those within 0.3 · 256 of 256.
+INVERTED = 180
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +31,32 @@ class Augmentation:
         Rows and columns of a hole, whose centre is any pixel; 0 and 0 for no hole.
     shift
         Rows and columns by which a translation of RandAugment moves the image.
+    inverted
+        The lowest level that solarize inverts; 256 if it inverts none.
 
     Raises
     ------
     UsageError
-        If a number is negative.
+        If a number is negative, or `inverted` is not from 1 to 256.
 
     Examples
     --------
     >>> from cifar10_s.shortcut.augmentation import Augmentation
     >>> Augmentation.of(32, 32)
-    Augmentation(padding=4, hole=(16, 16), shift=(4, 4))
+    Augmentation(padding=4, hole=(16, 16), shift=(4, 4), inverted=180)
     """
 
     padding: int
     hole: tuple[int, int]
     shift: tuple[int, int]
+    inverted: int = INVERTED
 
     def __post_init__(self) -> None:
         numbers = (self.padding, *self.hole, *self.shift)
         if min(numbers) < 0:
             raise UsageError(f"augmentation: expected padding, hole and shift of 0 or more, got {numbers}")
+        if not 1 <= self.inverted <= 256:
+            raise UsageError(f"augmentation: expected the lowest inverted level from 1 to 256, got {self.inverted}")
 
     @classmethod
     def of(cls, height: int, width: int) -> "Augmentation":

@@ -5,7 +5,7 @@ the pair to itself. Both are at least the padding away from the sides, so that n
 width apart, so that no hole hides both. Rows are in bands: no crop moves a row to where one moves a row of another
 band, and no translation of RandAugment, even after a crop, loses a band.
 
-*Colours.* No level is above `TOP`, so that solarizing leaves it as it is, and no colour is grey.
+*Colours.* No level is one that solarize inverts, or whose last bit matters, and no colour is grey.
 
 *Slots.* A slot is a band and a colour or, if there are more classes than these, a band and two colours. Each class gets
 a slot of its own, and in it the places where it is seen best. Slots are assigned so that the sum over the classes of
@@ -34,10 +34,8 @@ from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import pixel_survival
 
 NAME = "spread"
-# The highest level of a mark. RandAugment at magnitude 9 of 30 inverts levels from 180 on, and drops their last bit.
-TOP = 178
-# Levels of a channel are at least 10 apart.
-MAX_LEVELS = 1 + TOP // 10
+# Levels of a channel are at least this far apart.
+DISTANCE = 10
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
 UNIT = 1 << 24
 # The cost of a mark that is not seen, as all images of the class have these colours there.
@@ -70,6 +68,8 @@ class Slots:
 
     Attributes
     ----------
+    top
+        The highest level of a colour.
     palette : (M, C) uint8
         The colours.
     bands : (S,) int64
@@ -78,6 +78,7 @@ class Slots:
         Indices into the palette. A first pair that is alone has both; else the units have them in turn.
     """
 
+    top: int
     palette: NDArray[np.uint8]
     bands: Int64Array
     colors: Int64Array
@@ -129,8 +130,9 @@ def find_spread(
 def check_spread(images: Images, pixels: int = 2, augmentation: Augmentation | None = None) -> tuple[Layout, Slots]:
     """Return where the pixels can be and what their colours are; raise UsageError if they do not fit: `find_spread`."""
     height, width, channels = images.shape[1:]
-    layout = arrange(height, width, pixels, augmentation or Augmentation.of(height, width))
-    return layout, make_slots(channels, len(images.class_names), len(layout.bands))
+    augmentation = augmentation or Augmentation.of(height, width)
+    layout = arrange(height, width, pixels, augmentation)
+    return layout, make_slots(channels, len(images.class_names), len(layout.bands), highest_level(augmentation))
 
 
 def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) -> Layout:
@@ -173,7 +175,24 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) ->
     return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels)
 
 
-def make_slots(channels: int, classes: int, bands: int) -> Slots:
+def highest_level(augmentation: Augmentation) -> int:
+    """Return the highest level that solarize leaves as it is, and posterize: it drops the last bit.
+
+    Raises
+    ------
+    UsageError
+        If that is less than the distance of two levels.
+    """
+    top = (augmentation.inverted - 1) // 2 * 2
+    if top < DISTANCE:
+        raise UsageError(
+            f"augmentation: levels from {augmentation.inverted} on are inverted, which leaves no two levels that are "
+            f"{DISTANCE} apart: expected {DISTANCE + 1} or more"
+        )
+    return top
+
+
+def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
     """Return at least as many slots as classes, of as few colours as possible.
 
     Raises
@@ -181,12 +200,12 @@ def make_slots(channels: int, classes: int, bands: int) -> Slots:
     UsageError
         If there are more classes than slots.
     """
-    corners = list(_colors(channels, 2))
+    corners = list(_colors(channels, 2, top))
     if bands * len(corners) >= classes:
-        return _slots(corners, [(i, i) for i in range(len(corners))], bands)
+        return _slots(corners, [(i, i) for i in range(len(corners))], bands, top)
     ordered = corners
-    for levels in range(2, MAX_LEVELS + 1):
-        ordered = corners + [color for color in _colors(channels, levels) if not set(color) <= {0, TOP}]
+    for levels in range(2, 2 + top // DISTANCE):
+        ordered = corners + [color for color in _colors(channels, levels, top) if not set(color) <= {0, top}]
         if bands * len(ordered) * (len(ordered) + 1) // 2 >= classes:
             break
     most = bands * len(ordered) * (len(ordered) + 1) // 2
@@ -198,23 +217,23 @@ def make_slots(channels: int, classes: int, bands: int) -> Slots:
         )
     needed = next(n for n in range(1, len(ordered) + 1) if bands * n * (n + 1) // 2 >= classes)
     pairs = [(i, i) for i in range(needed)] + list(combinations(range(needed), 2))
-    return _slots(ordered[:needed], pairs, bands)
+    return _slots(ordered[:needed], pairs, bands, top)
 
 
-def _colors(channels: int, levels: int) -> Iterator[tuple[int, ...]]:
-    """Yield the colours whose channels have equally distant levels from 0 to `TOP`, in lexicographic order.
+def _colors(channels: int, levels: int, top: int) -> Iterator[tuple[int, ...]]:
+    """Yield the colours whose channels have equally distant levels from 0 to the top, in lexicographic order.
 
     If there is more than one channel, greys are left out: borders, holes and shadows have them too.
     """
-    for color in product([TOP * i // (levels - 1) for i in range(levels)], repeat=channels):
+    for color in product([top * i // (levels - 1) for i in range(levels)], repeat=channels):
         if channels == 1 or len(set(color)) > 1:
             yield color
 
 
-def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int) -> Slots:
+def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int, top: int) -> Slots:
     """Return the slots of every band and pair of colours."""
     both = np.array(pairs, np.int64)
-    return Slots(np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
+    return Slots(top, np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,11 +296,11 @@ def _by_class(images: Images, options: Options, layout: Layout) -> Iterator[tupl
 
 
 def _noise_and_signal(
-    count: int, sums: NDArray[Any], products: NDArray[Any], palette: NDArray[np.uint8]
+    count: int, sums: NDArray[Any], products: NDArray[Any], slots: Slots
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return N² times the noise and the signal of every colour at every position, (B, rows, W, M) integers."""
-    colors = palette.astype(sums.dtype)
-    signs = np.where(2 * palette.astype(np.int64) < TOP, 1, -1).astype(sums.dtype)
+    colors = slots.palette.astype(sums.dtype)
+    signs = np.where(2 * slots.palette.astype(np.int64) < slots.top, 1, -1).astype(sums.dtype)
     pairs = channel_pairs(sums.shape[-1])
     weights = np.stack([signs[:, i] * signs[:, j] * (1 if i == j else 2) for i, j in pairs])
     noise = count * (products @ weights) - (sums @ signs.T) ** 2
@@ -294,7 +313,7 @@ def _find(
     count: int, sums: NDArray[Any], products: NDArray[Any], layout: Layout, slots: Slots, marks: _Marks
 ) -> _Found:
     """Find the place of least noise to signal for each unit, band and mark; of ties, the first."""
-    noise, signal = _noise_and_signal(count, sums, products, slots.palette)
+    noise, signal = _noise_and_signal(count, sums, products, slots)
     costs, chosen, scores = [], [], []
     for number, places in enumerate(layout.units):
         row, left = np.array(places).T

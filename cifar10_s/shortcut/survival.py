@@ -35,8 +35,8 @@ MEAN_LEVEL = 120
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 # Degrees of rotation, share of a row's number that shears it, and change of a factor, at full strength (AutoAugment).
 ROTATION, SHEAR, BLEND = 30.0, 0.3, 0.9
-# Levels within this distance of white are inverted, and bits dropped, at full strength.
-SOLARIZE, POSTERIZE = 256, 4
+# Bits dropped at full strength.
+POSTERIZE = 4
 
 
 @dataclass(frozen=True)
@@ -314,15 +314,14 @@ def _operations(size: tuple[int, int], augmentation: Augmentation) -> list[_Oper
     stays = np.arange(math.prod(size) + 1)
     operations = []
     for sign in (STRENGTH, -STRENGTH):
-        operations += [_Operation(stays, change) for change in _changes(sign)]
+        operations += [_Operation(stays, change) for change in _changes(sign, augmentation.inverted)]
         operations += [_Operation(moves, lambda levels: levels) for moves in _moves(size, augmentation, sign)]
     return operations
 
 
-def _changes(strength: float) -> Iterator[Change]:
+def _changes(strength: float, inverted: int) -> Iterator[Change]:
     """Yield what the operations that move no pixel do to colours; see `randaugment_survival` for three of them."""
-    factor, inverted = 1 + strength * BLEND, 256 - abs(strength) * SOLARIZE
-    step = 2 ** round(abs(strength) * POSTERIZE)
+    factor, step = 1 + strength * BLEND, 2 ** round(abs(strength) * POSTERIZE)
 
     def blended(levels: NDArray[np.float64], other: NDArray[np.float64] | float) -> NDArray[np.float64]:
         return np.asarray(np.clip(np.rint(other + factor * (levels - other)), 0, 255))

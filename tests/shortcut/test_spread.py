@@ -19,8 +19,11 @@ from cifar10_s.release.compose import compose
 from cifar10_s.release.recipes import CONFIGURATIONS
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.spread import INVISIBLE, TOP, UNIT, arrange, find_spread, make_slots
+from cifar10_s.shortcut.spread import INVISIBLE, UNIT, arrange, find_spread, highest_level, make_slots
 from cifar10_s.shortcut.survival import crop_survival, randaugment_survival
+
+# Levels from 180 on are inverted, and the last bit is dropped.
+TOP = 178
 
 
 def as_arrays(shortcut):
@@ -96,7 +99,7 @@ def test_no_other_assignment_costs_less(seed, size, channels, classes, pixels, l
         seed=seed, count=12, height=size[0], width=size[1], channels=channels, classes=classes, levels=levels
     )
     layout = arrange(*size, pixels, Augmentation.of(*size))
-    slots = make_slots(channels, classes, len(layout.bands))
+    slots = make_slots(channels, classes, len(layout.bands), TOP)
     shortcut = find_spread(images, on_cpu(), pixels=pixels)
     costs = least_costs(images, layout, slots)
     best = min(sum(costs[range(classes), list(chosen)]) for chosen in permutations(range(costs.shape[1]), classes))
@@ -120,7 +123,7 @@ def test_marks_that_do_not_vary_score_infinity_and_those_that_are_not_seen_zero(
     shortcut = find_spread(black, on_cpu())
     assert shortcut.scores.tolist() == [[np.inf, np.inf]] * 2
     assert (shortcut.colors == TOP).all()
-    monkeypatch.setattr(spread, "_colors", lambda channels, levels: iter([(0,)]))
+    monkeypatch.setattr(spread, "_colors", lambda channels, levels, top: iter([(0,)]))
     assert find_spread(black, on_cpu()).scores.tolist() == [[0.0, 0.0]] * 2
 
 
@@ -166,6 +169,23 @@ def test_any_padding_and_hole(padding, hole, shift, bands):
     assert crop_survival(shortcut, (32, 32), replace(shifted, hole=(0, 0))).lost == (0,) * 10
 
 
+@pytest.mark.parametrize(("inverted", "top"), [(256, 254), (180, TOP), (128, 126), (11, 10)])
+def test_no_level_is_one_that_solarize_inverts(inverted, top):
+    augmentation = replace(Augmentation.of(8, 8), inverted=inverted)
+    shortcut = find_spread(make_images(count=6, height=8, width=8, classes=6), on_cpu(), augmentation=augmentation)
+    assert highest_level(augmentation) == top
+    assert set(np.unique(shortcut.colors)) == {0, top}
+    if top >= TOP:  # inverted, it is read as black
+        left = randaugment_survival(shortcut, (8, 8), augmentation)
+        assert randaugment_survival(shortcut, (8, 8), replace(augmentation, inverted=top)).lost_share > left.lost_share
+
+
+def test_a_solarize_that_leaves_no_two_levels_is_one_line():
+    augmentation = replace(Augmentation.of(8, 8), inverted=10)
+    with pytest.raises(UsageError, match=r"levels from 10 on are inverted.*10 apart: expected 11 or more"):
+        find_spread(make_images(count=6, height=8, width=8, classes=6), on_cpu(), augmentation=augmentation)
+
+
 def test_bands_are_as_thick_as_fits_and_as_far_apart_as_crops_need():
     layout = arrange(32, 32, 2, Augmentation.of(32, 32))
     assert layout.bands == (range(8, 12), range(20, 24))
@@ -182,7 +202,7 @@ def test_bands_are_as_thick_as_fits_and_as_far_apart_as_crops_need():
      (1, 4, 2, 2, 4), (1, 10, 2, 3, 12), (1, 342, 2, 18, 342), (2, 4, 2, 2, 4), (2, 6, 2, 2, 6)],
 )  # fmt: skip
 def test_slots_are_of_as_few_colors_as_possible(channels, classes, bands, colors, slots):
-    made = make_slots(channels, classes, bands)
+    made = make_slots(channels, classes, bands, TOP)
     assert made.palette.shape == (colors, channels)
     assert len({tuple(color) for color in made.palette.tolist()}) == colors
     assert len(made.bands) == len(made.colors) == slots >= classes
