@@ -5,7 +5,7 @@ python -m speed.readme
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import Any
 from cifar10_s import Choices, load_images, search
 from cifar10_s.report.figures import gallery
 from cifar10_s.report.formats import write_markdown
+from cifar10_s.report.leaderboard import leaderboards
+from cifar10_s.report.plot_style import svg
 from cifar10_s.report.report import Report
-from speed import shares
+from cifar10_s.report.survival_plot import survival
+from speed import shares, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 SHARES = ROOT / "docs" / "limits.svg"
+SURVIVAL = ROOT / "docs" / "survival.svg"
 SPEEDS = {
     "Whole commands": "commands-cifar10-jpeg.json",
     "In memory": "speed-cifar10-jpeg.json",
@@ -74,6 +78,17 @@ def benchmark() -> Report:
     return Report.read([RESULTS / name for name in RECORDS])
 
 
+def survivals() -> list[str]:
+    """Return the tables of the shortcuts of the first records."""
+    return spread.tables(next(iter(benchmark().record_sets())))
+
+
+def draw_survival() -> bytes:
+    """Draw what augmentation leaves of shortcuts against what was learned from them, by the first records."""
+    board = leaderboards(benchmark().records)[0]
+    return svg(survival(spread.points(board.record_set), board))
+
+
 def speeds() -> str:
     """Return the records of `make speed`, row for row, with what they were measured on."""
     return "\n".join(map(_speeds, SPEEDS))
@@ -108,22 +123,25 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-PAGES = {
-    ROOT / "README.md": few_accuracies,
-    ROOT / "docs" / "results.md": accuracies,
-    ROOT / "docs" / "performance.md": speeds,
+# What stands between the marks of each page, in order.
+PAGES: dict[Path, Callable[[], list[str]]] = {
+    ROOT / "README.md": lambda: [few_accuracies()],
+    ROOT / "docs" / "results.md": lambda: [accuracies()],
+    ROOT / "docs" / "performance.md": lambda: [speeds()],
+    ROOT / "docs" / "spread.md": survivals,
 }
 
 
 def render(page: Path) -> str:
     """Return a page's text with what was measured between its marks."""
-    measured = PAGES[page]()
-    return MARKED.sub(lambda marks: f"{marks[1]}\n{measured}\n{marks[2]}", page.read_text(encoding="utf-8"))
+    measured = iter(PAGES[page]())
+    return MARKED.sub(lambda marks: f"{marks[1]}\n{next(measured)}\n{marks[2]}", page.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
     benchmark().plot(RESULTS / "plots")
     draw_picture()
     SHARES.write_text(draw_shares(), encoding="utf-8")
+    SURVIVAL.write_bytes(draw_survival())
     for page in PAGES:
         page.write_text(render(page), encoding="utf-8")

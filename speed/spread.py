@@ -111,10 +111,11 @@ def points(record_set: RecordSet) -> list[Point]:
     ]
 
 
-def tables(record_set: RecordSet) -> str:
+def tables(record_set: RecordSet) -> list[str]:
     """Return the tables of docs/spread.md in Markdown: shortcuts, defences, ablations."""
     measured = _read()
-    return "\n".join([*_shortcuts(measured, record_set), *_defences(record_set), *_ablated(measured, record_set)])
+    found = _shortcuts(measured, record_set), _defences(record_set), _ablated(measured, record_set)
+    return ["\n".join(lines) + "\n" for lines in found]
 
 
 def _shortcuts(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
@@ -130,17 +131,17 @@ def _shortcuts(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
         for augmentation, left in facts["left"].items():
             cells += [_left(left), _accuracy(record_set, name, TRAINED_WITH[augmentation])]
         lines.append(f"| {' | '.join([*cells, _accuracy(record_set, name, 'randaugment-ops')])} |")
-    return [*lines, ""]
+    return lines
 
 
 def _defences(record_set: RecordSet) -> list[str]:
-    """Return the table of all strategies under which `ops-spread-2` was measured, and how long each pixel lasts."""
+    """Return the table of all strategies under which `ops-spread-2` was measured."""
     shown = [name for name in COMPARED if record_set.runs({"configuration": name})]
     lines = [f"| strategy | {' | '.join(f'`{name}`' for name in shown)} |", f"| --- |{' --: |' * len(shown)}"]
     for strategy in record_set.names("strategy", {"configuration": "ops-spread-2"}):
         cells = [_accuracy(record_set, name, strategy) for name in shown]
         lines.append(f"| `{strategy}` | {' | '.join(cells)} |")
-    return [*lines, ""]
+    return lines
 
 
 def _ablated(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
