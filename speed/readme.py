@@ -15,7 +15,7 @@ from cifar10_s import Choices, load_images, search
 from cifar10_s.report.figures import gallery
 from cifar10_s.report.formats import write_markdown
 from cifar10_s.report.leaderboard import leaderboards
-from cifar10_s.report.plot_style import svg
+from cifar10_s.report.plot_style import page_svg
 from cifar10_s.report.report import Report
 from cifar10_s.report.survival_plot import survival
 from speed import shares, spread
@@ -86,7 +86,7 @@ def survivals() -> list[str]:
 def draw_survival() -> bytes:
     """Draw what augmentation leaves of shortcuts against what was learned from them, by the first records."""
     board = leaderboards(benchmark().records)[0]
-    return svg(survival(spread.points(board.record_set), board))
+    return page_svg(survival(spread.points(board.record_set), board))
 
 
 def speeds() -> str:

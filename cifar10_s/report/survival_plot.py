@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # The strategy that trains with an augmentation of `survival.AUGMENTATIONS`.
 STRATEGIES = {"crop and flip": "standard", "Cutout": "cutout", "RandAugment": "randaugment"}
 MARKERS = "os^Dv"
+# For an eighth configuration.
+GREY = "#8c8c8c"
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,14 @@ def survival(points: Sequence[Point], board: Leaderboard) -> "Figure":
         If matplotlib is not installed.
     """
     figure, (axis,) = panels(1, columns=1, height=420)
-    colors = dict(zip(dict.fromkeys(one.configuration for one in points), cycle(COLORS), strict=False))
+    colors = dict(zip(dict.fromkeys(one.configuration for one in points), cycle((*COLORS, GREY)), strict=False))
     for point in points:
         marker = MARKERS[list(STRATEGIES).index(point.augmentation)]
-        label = f"{point.configuration}, {point.augmentation}"
-        axis.plot(
-            point.told, point.accuracy, marker, color=colors[point.configuration], markersize=8, label=escape(label)
-        )
+        axis.plot(point.told, point.accuracy, marker, color=colors[point.configuration], markersize=8)
+    for name, color in colors.items():
+        axis.plot([], [], "s", color=color, label=escape(name))
+    for augmentation, marker in zip(STRATEGIES, MARKERS, strict=False):
+        axis.plot([], [], marker, markeredgecolor="#000000", color="none", label=augmentation)
     axis.set(
         xlabel="classes told from the pixels that are left, % (closed form)",
         ylabel="clean test accuracy, %",
@@ -83,6 +86,6 @@ def survival(points: Sequence[Point], board: Leaderboard) -> "Figure":
         figure,
         "What augmentation leaves of the shortcut, in closed form, against what was learned of the images: "
         f"{board.network}, protocol {board.record_set.protocol}",
-        legend_columns=3,
+        legend_columns=6,
     )
     return figure
