@@ -18,7 +18,7 @@ from cifar10_s.report.leaderboard import leaderboards
 from cifar10_s.report.plot_style import page_svg
 from cifar10_s.report.report import Report
 from cifar10_s.report.survival_plot import survival
-from speed import shares, spread
+from speed import billion, cluster, shares, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -123,11 +123,21 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def scales() -> list[str]:
+    """Return the tables of a billion images, and of the simulated cluster."""
+    return [billion.table(_record("Own images")), cluster.table(_simulated())]
+
+
+def _simulated() -> dict[str, Any]:
+    return dict(json.loads(cluster.RESULTS.read_text(encoding="utf-8")))
+
+
 # What stands between the marks of each page, in order.
 PAGES: dict[Path, Callable[[], list[str]]] = {
     ROOT / "README.md": lambda: [few_accuracies()],
     ROOT / "docs" / "results.md": lambda: [accuracies()],
     ROOT / "docs" / "performance.md": lambda: [speeds()],
+    ROOT / "docs" / "scale.md": scales,
     ROOT / "docs" / "spread.md": survivals,
 }
 
@@ -143,5 +153,7 @@ if __name__ == "__main__":
     draw_picture()
     SHARES.write_text(draw_shares(), encoding="utf-8")
     SURVIVAL.write_bytes(draw_survival())
+    for name, picture in cluster.draw(_simulated()).items():
+        (ROOT / "docs" / f"cluster-{name}.svg").write_bytes(picture)
     for page in PAGES:
         page.write_text(render(page), encoding="utf-8")
