@@ -224,16 +224,16 @@ def test_the_recipe_is_the_plain_one(shape):
 
 
 def waves(count=240, size=12, classes=3, seed=0):
-    """Images of slow waves, whose classes differ in nothing."""
+    """Grey images of one slow wave each, whose classes differ in nothing."""
     images, random = make_images(seed, count, size, size, classes=classes), np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
-    phases = random.uniform(0, 6, (count, 3, 1, 1)) + 4 * x * random.uniform(-1, 1, (count, 3, 1, 1))
-    levels = 128 + 70 * np.sin(phases + 4 * y * random.uniform(-1, 1, (count, 3, 1, 1)))
-    return images.with_pixels(levels.transpose(0, 2, 3, 1).astype(np.uint8))
+    down, along, phase = random.uniform(-3, 3, (3, count, 1, 1))
+    levels = 128 + 70 * np.sin(phase + down * y + along * x)
+    return images.with_pixels(np.repeat(levels[..., None], 3, 3).astype(np.uint8))
 
 
 def learned():
-    return replace(TINY, epochs=24, width=8, blocks=0, latent=8)
+    return replace(TINY, epochs=12, batch=8, width=16, blocks=0, latent=8)
 
 
 def test_it_takes_out_stamped_pixels():
@@ -243,8 +243,8 @@ def test_it_takes_out_stamped_pixels():
     made = purified(learned(), poisoned)
     before, after = (np.abs(pixels.astype(float) - clean.pixels).mean(-1) for pixels in (poisoned.pixels, made))
     assert before[stamped].mean() > 60
-    assert after[stamped].mean() < before[stamped].mean() / 4
-    assert after[~stamped].mean() < 16
+    assert after[stamped].mean() < before[stamped].mean() / 5
+    assert after[~stamped].mean() < 14
 
 
 def test_it_takes_out_the_noise_of_a_class():
@@ -259,8 +259,8 @@ def test_it_takes_out_the_noise_of_a_class():
         return np.array([(off[clean.labels == k].mean(0) * noise[k]).mean() / 24**2 for k in range(3)])
 
     assert left(poisoned.pixels).min() > 0.95
-    assert np.abs(left(made)).max() < 0.35
-    assert np.abs(made.astype(float) - clean.pixels).mean() < 16
+    assert np.abs(left(made)).max() < 0.15
+    assert np.abs(made.astype(float) - clean.pixels).mean() < 14
 
 
 # --- in a run ---
@@ -338,8 +338,11 @@ def test_the_estimate_counts_its_epochs():
 def test_a_grid_with_it(release, tmp_path, monkeypatch):
     """On the digits of the sample, grey and of 8×8, by the name of the strategy."""
     monkeypatch.setitem(PROTOCOLS, "cpu-v1", replace(SHORT, epochs=1))
-    options = {"configurations": ["clean", "ops"], "strategies": ["d-vae-small"], "device": "cpu"}
+    monkeypatch.setitem(STRATEGIES, "d-vae-small", replace(STRATEGIES["d-vae-small"], purify=replace(TINY, epochs=1)))
+    options = {"configurations": ["ops"], "strategies": ["d-vae-small"], "device": "cpu"}
     records = cifar10_s.bench(release.folder, tmp_path / "records.jsonl", **options)
-    assert [record["status"] for record in records] == ["done"] * 2
+    assert [record["status"] for record in records] == ["done"]
     assert json.loads(json.dumps(records[0]["settings"]["strategy"])) == STRATEGIES["d-vae-small"].settings()
-    assert len(cifar10_s.bench(release.folder, tmp_path / "records.jsonl", **options)) == 2
+    monkeypatch.setattr(DVae, "__call__", lambda *_: pytest.fail("a recorded run is repeated"))
+    again = cifar10_s.bench(release.folder, tmp_path / "records.jsonl", **options)
+    assert [record.id for record in again] == [record.id for record in records]
