@@ -15,9 +15,10 @@ import numpy as np
 import PIL
 import torch
 
-from cifar10_s.benchmark.train import DivergedError, Run, train
+from cifar10_s.benchmark.train import Run, train
 from cifar10_s.common.machine import cores, processor
 from cifar10_s.nn.runtime import Runtime
+from cifar10_s.nn.trainer import DivergedError
 
 # The number of last epochs whose mean test accuracy is recorded.
 MEAN_EPOCHS = 5
@@ -49,7 +50,7 @@ def train_run(run: Run, runtime: Runtime, on_epoch: Callable[[Sequence[float]], 
                 on_epoch(times)
     except DivergedError as error:
         status, reason = "failed", {"reason": str(error)}
-    first = 0 if run.strategy.pretrain is None else 1  # the first epoch comes after it
+    first = 1 if run.strategy.pretrain or run.strategy.purify else 0  # the first epoch comes after them
     seconds = round(time.perf_counter() - times[0], 2)
     return status, {**reason, **_summary(epochs), "seconds": seconds, **_speed(len(run.train), times[first:])}
 

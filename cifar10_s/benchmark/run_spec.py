@@ -63,7 +63,8 @@ class RunSpec:
     @property
     def pretraining_cost(self) -> int:
         """The cost of what comes before the first epoch, in epochs of standard training."""
-        return 0 if self.strategy.pretrain is None else 2 * self.strategy.pretrain.epochs
+        pretrain, purify = self.strategy.pretrain, self.strategy.purify
+        return (0 if pretrain is None else 2 * pretrain.epochs) + (0 if purify is None else purify.passes)
 
     @property
     def cost(self) -> int:

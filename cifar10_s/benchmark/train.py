@@ -22,7 +22,7 @@ from cifar10_s.nn.crop_flip import CropAndFlip
 from cifar10_s.nn.networks.registry import make_network
 from cifar10_s.nn.pgd import Adversary
 from cifar10_s.nn.runtime import Runtime
-from cifar10_s.nn.trainer import Trainer, batches
+from cifar10_s.nn.trainer import DivergedError, Trainer, batches
 
 # The attack under which robust accuracy is measured.
 TEST_ATTACK = Adversary(epsilon=8.0, step=2.0, steps=20)
@@ -68,10 +68,6 @@ class Run:
         return generator(self.seed, "benchmark", *names)
 
 
-class DivergedError(ArithmeticError):
-    """Weights that are not finite: the run has failed, and the grid goes on."""
-
-
 def train(run: Run, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Train a network, and yield the measurements of each epoch.
 
@@ -86,11 +82,11 @@ def train(run: Run, runtime: Runtime) -> Iterator[dict[str, Any]]:
     Raises
     ------
     DivergedError
-        If the weights are not finite after an epoch.
+        If the weights are not finite after an epoch or, of a network that purifies images, after its training.
     UsageError
         If the strategy does not apply to such images.
     """
-    images = run.strategy.prepared(run.train, run.clean, run.random("prepare"))
+    images = _training_images(run, runtime)
     run = replace(run, strategy=run.strategy.fitted(images, run.random("fit")))
     pixels, labels = _on_device(images, runtime)
     test_set = _on_device(run.test, runtime)
@@ -114,6 +110,14 @@ def train(run: Run, runtime: Runtime) -> Iterator[dict[str, Any]]:
             "parameter_distance": float((weights - start).norm()),
             **(_final_results(run, runtime, trainer, test_set) if epoch + 1 == protocol.epochs else {}),
         }
+
+
+def _training_images(run: Run, runtime: Runtime) -> LabeledImages:
+    images = run.strategy.prepared(run.train, run.clean, run.random("prepare"))
+    if run.strategy.purify is None:
+        return images
+    with _seeded(run, runtime, "purify"):
+        return run.strategy.purify(runtime, images, run.random("purify"))
 
 
 def _weights(trainer: Trainer) -> Tensor:

@@ -91,10 +91,14 @@ class Runtime:
         """Move a network to the device, with channels-last filters."""
         return net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
+    def autocast(self) -> torch.autocast:
+        """Run networks in the device's precision within the context."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
     def logits(self, net: nn.Module, levels: Tensor) -> Tensor:
         """Run a network on (B, H, W, C) levels, scaled to about -2…2, and return (B, K) float32 logits."""
         inputs = ((levels.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self.autocast():
             logits: Tensor = net(inputs)
         return logits.float()
 

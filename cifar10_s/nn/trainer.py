@@ -23,6 +23,10 @@ def multistep(learning_rate: float, progress: float, milestones: Iterable[float]
     return learning_rate * 0.1 ** sum(progress >= milestone for milestone in milestones)
 
 
+class DivergedError(ArithmeticError):
+    """Weights that are not finite: the training has failed."""
+
+
 class Trainer:
     """A network and its optimiser; the state can be saved between any two steps.
 
@@ -73,15 +77,18 @@ class Trainer:
             self.frozen()
         self.part.train().requires_grad_(True)
         logits = self.runtime.logits(self.net, levels)
-        error = loss(logits, labels)
+        self.descend(loss(logits, labels), learning_rate)
+        return logits.detach()
+
+    def descend(self, loss: Tensor, learning_rate: float) -> None:
+        """Take one step along the gradient of a loss that was computed in training mode."""
         self.optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return logits.detach()
 
     def frozen(self) -> nn.Module:
         """Return the network in evaluation mode, without gradients of its weights."""

@@ -32,7 +32,7 @@ from cifar10_s.benchmark.protocols import NETWORK_SETTINGS, PROTOCOLS, Protocol
 from cifar10_s.benchmark.strategies.base import Strategy
 from cifar10_s.benchmark.strategies.last_layer import LastLayer
 from cifar10_s.benchmark.strategies.registry import STRATEGIES
-from cifar10_s.benchmark.train import DivergedError, Run, accuracy, train
+from cifar10_s.benchmark.train import Run, accuracy, train
 from cifar10_s.cli.app import app
 from cifar10_s.common.records import RECORD_FIELDS, Records, run_id
 from cifar10_s.errors import BuildError, SourceError, UsageError, VerificationError
@@ -40,6 +40,7 @@ from cifar10_s.nn.networks.registry import NETWORKS
 from cifar10_s.nn.networks.small import SmallNet
 from cifar10_s.nn.pgd import Adversary
 from cifar10_s.nn.runtime import Runtime
+from cifar10_s.nn.trainer import DivergedError
 from cifar10_s.release.reader import Release
 from cifar10_s.shortcut.pixel_search import search
 

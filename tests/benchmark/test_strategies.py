@@ -47,7 +47,8 @@ ROOT = Path(__file__).resolve().parents[2]
 AUGMENTED = [name for name, strategy in STRATEGIES.items() if strategy.augment is not None]
 PREPARED = [name for name, strategy in STRATEGIES.items() if strategy.prepare is not None]
 BEFORE = [name for name, strategy in STRATEGIES.items() if strategy.before is not None]
-RANDOM = [*AUGMENTED, *BEFORE, "orthogonal-projection", "dilution-100", "add-500"]
+PURIFIED = [name for name, strategy in STRATEGIES.items() if strategy.purify is not None]
+RANDOM = [*AUGMENTED, *BEFORE, *PURIFIED, "orthogonal-projection", "dilution-100", "add-500"]
 SHAPES = [(8, 8, 3), (5, 7, 1), (7, 4, 2), (3, 6, 4), (1, 1, 3), (2, 9, 1)]
 QUICK = Protocol(name="quick-test", network="small", epochs=1, batch=16)
 
@@ -98,12 +99,24 @@ def changed(name, levels, targets, random):
 
 
 def of_few(strategy):
-    """The strategy, with at most five clean images if it takes any, and an epoch of pretraining."""
+    """The strategy, with at most five clean images if it takes any, and an epoch of each training before it."""
+    if strategy.purify is not None:
+        return replace(strategy, purify=replace(strategy.purify, epochs=1, width=4, blocks=1, latent=4))
     if strategy.pretrain is not None:
         return replace(strategy, pretrain=replace(strategy.pretrain, epochs=1))
     if not isinstance(strategy.prepare, Dilution):
         return strategy
     return replace(strategy, prepare=replace(strategy.prepare, count=min(5, strategy.prepare.count // 100)))
+
+
+def defended(strategy, images, clean, random):
+    """The images that a network is trained on."""
+    prepared = strategy.prepared(images, clean if strategy.needs_clean else None, random)
+    if strategy.purify is None:
+        return prepared
+    with torch.random.fork_rng():
+        torch.manual_seed(int(random.integers(2**63)))
+        return strategy.purify(Runtime.on("cpu"), prepared, random)
 
 
 @pytest.mark.parametrize("name", [*AUGMENTED, *BEFORE])
@@ -124,7 +137,7 @@ def test_every_augmentation_gives_a_batch(name, shape, count):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", PREPARED)
+@pytest.mark.parametrize("name", [*PREPARED, *PURIFIED])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_defence_gives_images(name, shape):
     images = make_images(1, 9, shape[0], shape[1], shape[2])
@@ -135,7 +148,7 @@ def test_every_defence_gives_images(name, shape):
         with pytest.raises(UsageError, match="expected images of 1 or 3 channels"):
             strategy.prepared(images, None, rng())
         return
-    prepared = strategy.prepared(images, clean if strategy.needs_clean else None, rng())
+    prepared = defended(strategy, images, clean, rng())
     added = 5 if name == "add-500" else 0
     assert prepared.pixels.shape == (9 + added, *shape)
     assert prepared.pixels.dtype == np.uint8
@@ -146,12 +159,12 @@ def test_every_defence_gives_images(name, shape):
 
 def outcome(name, seed):
     strategy, images = STRATEGIES[name], smooth_images(120, 8)
-    if strategy.prepare is None:
+    if strategy.prepare is None and strategy.purify is None:
         return changed(name, *batch((8, 8, 3), 12), rng(seed))[0].numpy()
-    if name == "add-500":
+    if name == "add-500" or name in PURIFIED:
         strategy = of_few(strategy)
     clean = replace(smooth_images(120, 8, seed=1), labels=images.labels)
-    return strategy.prepared(images, clean, rng(seed)).pixels
+    return defended(strategy, images, clean, rng(seed)).pixels
 
 
 @pytest.mark.parametrize(
@@ -159,6 +172,7 @@ def outcome(name, seed):
     [
         *AUGMENTED,
         *BEFORE,
+        *PURIFIED,
         *(name for name in PREPARED if name not in ("dilution-500", "dilution-1000", "dilution-5000")),
     ],
 )

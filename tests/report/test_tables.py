@@ -62,6 +62,8 @@ def test_published_tables_are_whole_and_speak_our_names(table):
         ("apbench", "tap", "jpeg-10", 84.08),
         ("iss", "sep", "grayscale", 3.57), ("iss", "ops-std", "standard", 36.55), ("bridgepure", "ops-std", "at", 9.60),
         ("bridgepure", "em", "add-500", None), ("bridgepure-cifar100", "ops-std", "standard", 12.18),
+        ("bridgepure", "ops-std", "d-vae", 89.48), ("bridgepure", "em", "d-vae", None),
+        ("bridgepure-cifar100", "ops-std", "d-vae", 62.83),
         ("cuda", "cuda", "cutmix", 26.93),
     ],
 )  # fmt: skip

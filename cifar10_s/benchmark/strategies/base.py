@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cifar10_s.benchmark.strategies.d_vae import DVae
 from cifar10_s.benchmark.strategies.last_layer import LastLayer
 from cifar10_s.benchmark.strategies.simclr import SimClr
 from cifar10_s.data.images import LabeledImages
@@ -63,6 +64,8 @@ class Strategy:
         Trains the network on the images without their labels, before the first epoch; None for no change.
     probe
         Whether only the classifier, the last linear layer, is trained in the epochs.
+    purify
+        Purifies all training images, after ``prepare``, by networks that it trains on them; None for no change.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Strategy:
     refit: LastLayer | None = None
     pretrain: SimClr | None = None
     probe: bool = False
+    purify: DVae | None = None
 
     def __post_init__(self) -> None:
         if self.draws < 1:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cifar10_s.benchmark.strategies.augmentations import CutMix, Cutout, Mixup, RandAugment, UEraser
 from cifar10_s.benchmark.strategies.base import AUGMENT_SIGNATURE, Strategy
+from cifar10_s.benchmark.strategies.d_vae import DVae
 from cifar10_s.benchmark.strategies.defences import BitDepth, GaussianBlur, Grayscale, Jpeg, LowPass, Median
 from cifar10_s.benchmark.strategies.dilution import Addition, Dilution
 from cifar10_s.benchmark.strategies.distortions import Chain, Coin, RandomSharpening, SmoothBatch, Sometimes
@@ -91,6 +92,16 @@ _DEFENCES = _by_name(
         name="pixel-audit",
         summary="pixels of one colour per class become the median of their neighbours",
         prepare=PixelAudit(),
+    ),
+    Strategy(
+        name="d-vae",
+        summary="D-VAE: class-wise perturbations are learned and subtracted, then images reconstructed; for a GPU",
+        purify=DVae(),
+    ),
+    Strategy(
+        name="d-vae-small",
+        summary="D-VAE reduced for a CPU: narrower networks, 2 epochs each on batches of 32",
+        purify=DVae(epochs=2, batch=32, width=16, blocks=0, latent=32),
     ),
     Strategy(name="low-pass", summary="the lowest 30 % of rows and columns of the DCT", prepare=LowPass()),
     Strategy(name="rsk", summary="random sharpening by 3×3 pixels", before=RandomSharpening()),

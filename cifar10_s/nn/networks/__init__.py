@@ -1,3 +1,3 @@
-"""Networks for small images, one family per module: input (B, C, H, W) float, output (B, K) logits."""
+"""Networks for small images, one family per module: input (B, C, H, W) float; those of the registry return logits."""
 
-__all__ = ["registry"]
+__all__ = ["disentangling_vae", "registry"]
