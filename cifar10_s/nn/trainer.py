@@ -69,19 +69,32 @@ class Trainer:
 
         Labels, of which the loss makes something, are (B,) classes or (B, K) probabilities for cross-entropy.
         """
+        logits = self.add_gradient(levels, labels, loss)
+        self.update(learning_rate)
+        return logits
+
+    def add_gradient(
+        self,
+        levels: Tensor,
+        labels: Tensor | None,
+        loss: Callable[[Tensor, Any], Tensor] = nn.functional.cross_entropy,
+    ) -> Tensor:
+        """Add the gradient of a batch to those since the last update, clip the sum, and return the logits."""
         if self.part is not self.net:
             self.frozen()
         self.part.train().requires_grad_(True)
         logits = self.runtime.logits(self.net, levels)
-        error = loss(logits, labels)
-        self.optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
+        loss(logits, labels).backward()  # type: ignore[no-untyped-call]
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        return logits.detach()
+
+    def update(self, learning_rate: float) -> None:
+        """Take a step along the gradients that were added since the last one."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return logits.detach()
+        self.optimizer.zero_grad()
 
     def frozen(self) -> nn.Module:
         """Return the network in evaluation mode, without gradients of its weights."""
