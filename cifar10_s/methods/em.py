@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cifar10_s.methods.learned import Learned, Work
 from cifar10_s.nn.pgd import pgd
+from cifar10_s.nn.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ class ErrorMinimizing(Learned):
         for number in range(work.done, self.max_rounds):
             for batch, index in enumerate(islice(order, self.train_batches)):
                 levels = self._view(work, "train", str(number), str(batch))(self._noised(work, index))
-                trainer.step(levels, work.labels[index], self.learning_rate)
-                work.count(len(index))
+                self._learn(work, trainer, levels, work.labels[index], "train", str(number), str(batch))
             self._perturb(work, trainer.frozen(), number)
             error = self._error(work, trainer.frozen())
             if error <= self.stop_error:
@@ -61,6 +61,11 @@ class ErrorMinimizing(Learned):
         logger.warning(
             "%s: ended after %d rounds with a training error of %.1f %%", self.name, self.max_rounds, 100 * error
         )
+
+    def _learn(self, work: Work, trainer: Trainer, levels: Tensor, labels: Tensor, *_: str) -> None:
+        """Train on a batch; the names are its own."""
+        trainer.step(levels, labels, self.learning_rate)
+        work.count(len(levels))
 
     def _parts(self, work: Work) -> list[Any]:
         """Return the images on which noise and training error are computed, in parts: slices or (B,) indices."""

@@ -100,12 +100,20 @@ class Work:
         """Return the random generator of these names (see `rng.generator`)."""
         return generator(self.seed, self.method.name, *names)
 
+    def device_random(self, *names: str) -> torch.Generator:
+        """Return a generator on the device, for large draws, seeded by the generator of these names."""
+        return torch.Generator(self.runtime.device).manual_seed(int(self.random(*names).integers(2**63)))
+
     def keep(self, name: str, thing: Kept) -> Kept:
         """Register an object with the checkpoint, and restore its saved state, if any."""
         self._kept[name] = thing
         if name in self._saved:
             thing.load_state_dict(self._saved.pop(name))
         return thing
+
+    def kept(self, name: str) -> Any:
+        """Return an object that was registered by `keep`."""
+        return self._kept[name]
 
     def network(self, name: str) -> nn.Module:
         """Return the method's network on the device, its weights initialised by the generator of ``name``."""

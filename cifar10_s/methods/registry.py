@@ -8,6 +8,7 @@ from cifar10_s.methods.em import ErrorMinimizing, ErrorMinimizingClasswise
 from cifar10_s.methods.hypo import Hypocritical
 from cifar10_s.methods.lsp import LinearlySeparable
 from cifar10_s.methods.pil import InducedLinearization
+from cifar10_s.methods.pue import ProvablyUnlearnable
 from cifar10_s.methods.random_noise import ClasswiseNoise, SamplewiseNoise
 from cifar10_s.methods.rem import RobustErrorMinimizing
 from cifar10_s.methods.sem import StableErrorMinimizing
@@ -22,6 +23,7 @@ METHODS: dict[str, Method] = {
         RobustErrorMinimizing(),
         StableErrorMinimizing(),
         AugmentedErrorMinimizing(),
+        ProvablyUnlearnable(),
         TargetedPoison(),
         UntargetedPoison(),
         SelfEnsemble(),

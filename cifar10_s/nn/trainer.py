@@ -73,22 +73,40 @@ class Trainer:
 
         Labels, of which the loss makes something, are (B,) classes or (B, K) probabilities for cross-entropy.
         """
+        logits = self.add_gradient(levels, labels, loss)
+        self.update(learning_rate)
+        return logits
+
+    def add_gradient(
+        self,
+        levels: Tensor,
+        labels: Tensor | None,
+        loss: Callable[[Tensor, Any], Tensor] = nn.functional.cross_entropy,
+    ) -> Tensor:
+        """Add the gradient of a batch to those since the last update, clip the sum, and return the logits."""
         if self.part is not self.net:
             self.frozen()
         self.part.train().requires_grad_(True)
         logits = self.runtime.logits(self.net, levels)
-        self.descend(loss(logits, labels), learning_rate)
+        self._add(loss(logits, labels))
         return logits.detach()
 
     def descend(self, loss: Tensor, learning_rate: float) -> None:
         """Take one step along the gradient of a loss that was computed in training mode."""
-        self.optimizer.zero_grad()
+        self._add(loss)
+        self.update(learning_rate)
+
+    def _add(self, loss: Tensor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+
+    def update(self, learning_rate: float) -> None:
+        """Take a step along the gradients that were added since the last one."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def frozen(self) -> nn.Module:
         """Return the network in evaluation mode, without gradients of its weights."""

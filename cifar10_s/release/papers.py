@@ -10,6 +10,7 @@ _NEURIPS = "Advances in Neural Information Processing Systems"
 _KDD = "ACM SIGKDD Conference on Knowledge Discovery and Data Mining"
 _CVPR = "IEEE/CVF Conference on Computer Vision and Pattern Recognition"
 _AAAI = "AAAI Conference on Artificial Intelligence"
+_NDSS = "Network and Distributed System Security Symposium"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,13 @@ PAPERS = {
         "Wang, Yihan and Zhu, Yifan and Gao, Xiao-Shan",
         _NEURIPS,
         2024,
+    ),
+    "pue": Paper(
+        "wang2025provably",
+        "Provably Unlearnable Data Examples",
+        "Wang, Derui and Xue, Minhui and Li, Bo and Camtepe, Seyit and Zhu, Liming",
+        _NDSS,
+        2025,
     ),
     "tap": _TAP,
     "tap-untargeted": _TAP,

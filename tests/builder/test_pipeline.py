@@ -40,7 +40,7 @@ from cifar10_s.shortcut.survival import measure_survival
 
 
 def test_no_images_are_kept_of_what_is_written(tmp_path, monkeypatch):
-    """With 55 configurations of CIFAR-10, those that separability is measured on would take gigabytes."""
+    """With 58 configurations of CIFAR-10, those that separability is measured on would take gigabytes."""
     alive = weakref.WeakSet()
 
     class Watched(Survey):

@@ -75,7 +75,7 @@ def put_noise(cache, keys):
     images, classes = cifar10_s.load_source("sample"), 10
     paths = []
     for method, of_method in keys.items():
-        rows = classes if method == "em-classwise" else len(images)
+        rows = classes if cifar10_s.METHODS[method].classwise else len(images)
         noise = np.random.default_rng(list(method.encode())).integers(-8, 9, (rows, *images.shape[1:]), dtype=np.int8)
         for key in of_method:
             path = cache / "noise" / f"{method}-{key}.npy"

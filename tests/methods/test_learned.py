@@ -24,6 +24,7 @@ import cifar10_s
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.errors import BuildError, UsageError
 from cifar10_s.methods.checkpoint import Checkpoint
+from cifar10_s.methods.em import ErrorMinimizing
 from cifar10_s.methods.learned import RoundSize, Work
 from cifar10_s.methods.registry import METHODS
 from cifar10_s.nn.crop_flip import CropAndFlip
@@ -188,7 +189,7 @@ EXACT = {
     "network": "tiny", "batch": 7, "learning_rate": 0.05, "weight_decay": 0.02, "epsilon": 100.0, "step": 20.0,
     "steps": 3, "train_batches": 3, "max_rounds": 4, "stop_error": -1.0, "epochs": 5, "milestones": (0.4, 0.8),
     "train_steps": 4, "decay_every": 2, "samples": 2, "adversary_epsilon": 30.0, "adversary_step": 12.0,
-    "adversary_steps": 2,
+    "adversary_steps": 2, "start_error": 2.0, "deviations": (0.0, 0.1, 0.3), "noise_draws": 2, "train_draws": 3,
 }  # fmt: skip
 
 # With these, EM takes several rounds until it stops.
@@ -211,6 +212,10 @@ SLOW = {"learning_rate": 0.003, "train_batches": 1, "steps": 1, "max_rounds": 50
         ("sem", {"random_start": False, "adversary_epsilon": 90.0}),
         ("aue", {}),
         ("aue", {"strength": 1.0, "epsilon": 30.0, "epochs": 3}),
+        ("pue", {}),
+        ("pue", {"share": 0.7, "subset_batch": 9, "steps": 1, "augment": True}),
+        ("pue", {"clip": 0.05, "deviations": (0.2, 0.0), "epsilon": 30.0}),
+        ("pue", {**SLOW, "step": 5.0, "start_error": 0.5, "stop_error": 0.1, "share": 1.0}),
         ("tap", {}),
         ("tap-untargeted", {}),
         ("tap-untargeted", {"restarts": 3, "snapshots": 2, "epochs": 6}),
@@ -256,6 +261,37 @@ def test_a_class_without_images_in_the_subset_keeps_its_noise():
     assert 0 not in subset
     assert noise[0].any()
     assert not noise[1].any()
+
+
+@pytest.mark.parametrize("changes", [{"deviations": (0.0,)}, {"start_error": 0.0}])
+def test_pue_without_weight_noise_is_class_wise_em(changes):
+    images = photographs(count=50, shape=(8, 8, 3))
+    pue = replace(TRIED["pue"], **changes)
+    em = replace(
+        TRIED["em-classwise"], name="pue", batch=pue.batch, subset_batch=pue.subset_batch,
+        train_batches=pue.train_batches,
+    )  # fmt: skip
+    assert np.array_equal(pue.noise(images, on_cpu()), em.noise(images, on_cpu()))
+    assert not np.array_equal(pue.noise(images, on_cpu()), TRIED["pue"].noise(images, on_cpu()))
+
+
+def test_weight_noise_stays_once_the_error_was_small(monkeypatch):
+    """Also if the error grows again, and if the work goes on from a checkpoint."""
+    errors = [0.6, 0.5, 0.4, 0.7, 0.9, 0.9]
+    monkeypatch.setattr(ErrorMinimizing, "_error", lambda self, work, net: errors[work.done])
+    method = replace(TRIED["pue"], start_error=0.5, max_rounds=len(errors))
+    images, saved, passed = photographs(count=50, shape=(8, 8, 3)), None, [0]
+    while len(passed) <= len(errors):
+        work = Work(method, images, CPU, 0)
+        if saved is not None:
+            work.load_state_dict(saved)
+        next(method.rounds(work), None)
+        work.done += 1
+        saved = work.state_dict()
+        passed.append(work.passed)
+    plain = 2 * 16 + 3 * 10
+    noised = 3 * 2 * 16 + 3 * 3 * 10
+    assert np.diff(passed).tolist() == [plain] * 3 + [noised] * 3
 
 
 @pytest.mark.parametrize(
@@ -322,6 +358,11 @@ def test_published_recipes_are_the_defaults():
         },
         "aue": {
             "epsilon": 8, "step": 0.8, "steps": 5, "epochs": 60, "strength": 0.6, "weight_decay": 1e-4, "clip": None,
+        },
+        "pue": {
+            "epsilon": 8, "step": 0.8, "steps": 1, "train_batches": 20, "share": 0.2, "subset_batch": 128,
+            "start_error": 0.5, "stop_error": 0.1, "clip": 5, "augment": False, "noise_draws": 10, "train_draws": 100,
+            "deviations": [0.0, 0.05, 0.1, 0.15, 0.2, 0.25],
         },
         "tap": {**poison, "offset": 1, "away": False, "restarts": 1},
         "tap-untargeted": {**poison, "offset": 0, "away": True, "restarts": 8},

@@ -47,8 +47,12 @@ def tensors(images):
     return torch.tensor(images.pixels).float(), torch.eye(len(images.class_names))[torch.tensor(images.labels)]
 
 
+def scaled(levels):
+    return (levels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+
+
 def logits(net, levels):
-    return net((levels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25)
+    return net(scaled(levels))
 
 
 def loss(net, levels, targets):
@@ -119,15 +123,20 @@ class Learner:
         self.net.train()
         predicted = logits(self.net, levels)
         mean = -(targets * predicted.log_softmax(1)).sum() / len(levels)
-        slopes = torch.autograd.grad(mean, list(self.net.parameters()))
-        if self.clip is not None:
-            norm = sum(float((slope**2).sum()) for slope in slopes) ** 0.5
-            slopes = [slope * min(1.0, self.clip / norm) for slope in slopes]
+        self.follow(self.clipped(torch.autograd.grad(mean, list(self.net.parameters()))), rate)
+        return predicted.detach()
+
+    def clipped(self, slopes):
+        if self.clip is None:
+            return slopes
+        norm = sum(float((slope**2).sum()) for slope in slopes) ** 0.5
+        return [slope * min(1.0, self.clip / norm) for slope in slopes]
+
+    def follow(self, slopes, rate):
         self.steps += 1
         with torch.no_grad():
             for parts in zip(self.net.parameters(), slopes, self.first, self.second):
                 self.update(*parts, rate)
-        return predicted.detach()
 
     def sgd(self, weight, slope, first, _, rate):
         first.copy_(self.momentum * first + slope + self.weight_decay * weight)
@@ -198,6 +207,74 @@ def em_classwise(method, images, seed):
         if error(problem.net, (problem.levels + noise[labels])[subset], problem.targets[subset]) <= method.stop_error:
             break
     return noise
+
+
+def pue(method, images, seed):
+    """Wang et al., NDSS 2025: class-wise EM whose network, once it knows enough images, has noise on its weights."""
+    problem, labels = Problem(method, images, seed), torch.tensor(images.labels)
+    noise = torch.zeros((len(images.class_names), *images.pixels.shape[1:]))
+    subset = torch.from_numpy(problem.random("subset").permutation(len(labels))[: round(method.share * len(labels))])
+    least, wrong = 1.0, 1.0
+    for number in range(method.max_rounds):
+        deviations = method.deviations if least < method.start_error else [0.0]
+        for batch, index in enumerate(islice(problem.order, method.train_batches)):
+            seen = problem.levels[index] + noise[labels[index]]
+            seen = problem.view(seen, "train", number, batch)(seen)
+            random = torch_generator(problem.random("weights", "train", number, batch))
+            for deviation in deviations:
+                learn_nearby(problem, seen, problem.targets[index], deviation, random, len(deviations))
+        for at, part in enumerate(subset.split(method.subset_batch)):
+            levels, targets, random = problem.levels[part], problem.targets[part], ("noise", number, at)
+            moved = within(noise[labels[part]], levels, method.epsilon)
+            drawn = torch_generator(problem.random("weights", *random))
+            for step, deviation in enumerate(deviation for _ in range(method.steps) for deviation in deviations):
+                see = problem.view(levels, *random, step)
+                slopes = [
+                    uphill_nearby(problem.net, see, levels + moved, targets, deviation, drawn)
+                    for _ in range(method.noise_draws if deviation else 1)
+                ]
+                mean = torch.stack(slopes).mean(0)
+                moved = within(moved - method.step * mean.sign(), levels, method.epsilon)
+            for label in labels[part].unique():
+                noise[label] = moved[labels[part] == label].mean(0).half().float()
+        wrong = error(problem.net, (problem.levels + noise[labels])[subset], problem.targets[subset])
+        least = min(least, wrong)
+        if wrong <= method.stop_error:
+            break
+    return noise
+
+
+def torch_generator(random):
+    return torch.Generator().manual_seed(int(random.integers(2**63)))
+
+
+def nearby(net, deviation, random):
+    """Return weights near those of a network, by name, as a function of its own."""
+    return {
+        name: weight + deviation * torch.randn(weight.shape, generator=random) if deviation else weight
+        for name, weight in net.named_parameters()
+    }
+
+
+def learn_nearby(problem, levels, targets, deviation, random, parts):
+    """Take a step along the gradients at weights nearby, of which there are as many as the recipe says."""
+    net, draws = problem.net, problem.method.train_draws if deviation else 1
+    net.train()
+    total = [torch.zeros_like(weight) for weight in net.parameters()]
+    for _ in range(draws):
+        predicted = torch.func.functional_call(net, nearby(net, deviation, random), (scaled(levels),))
+        mean = -(targets * predicted.log_softmax(1)).sum() / len(levels)
+        slopes = torch.autograd.grad(mean / (draws * parts), list(net.parameters()))
+        total = problem.learner.clipped([one + slope for one, slope in zip(total, slopes)])
+    problem.learner.follow(total, problem.method.learning_rate)
+
+
+def uphill_nearby(net, see, levels, targets, deviation, random):
+    """Return the gradient of the loss per image, for weights nearby."""
+    net.eval()
+    levels = levels.clone().requires_grad_()
+    predicted = torch.func.functional_call(net, nearby(net, deviation, random), (scaled(see(levels)),))
+    return torch.autograd.grad(-(targets * predicted.log_softmax(1)).sum(), levels)[0]
 
 
 def easier(problem, part, noise, number, at):
@@ -344,7 +421,7 @@ def pil(method, images, seed):
 
 
 NOISE = {
-    "em": em, "em-classwise": em_classwise, "rem": rem, "sem": sem, "aue": aue,
+    "em": em, "em-classwise": em_classwise, "rem": rem, "sem": sem, "aue": aue, "pue": pue,
     "tap": surrogate, "tap-untargeted": surrogate, "sep": surrogate, "hypo": surrogate, "pil": pil,
 }  # fmt: skip
 
