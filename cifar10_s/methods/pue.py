@@ -36,8 +36,8 @@ class ProvablyUnlearnable(ErrorMinimizingClasswise):
     Until the training error is small, this is class-wise EM. From then on, both parts of a round see the network with
     Gaussian noise on its weights, of each deviation in turn. Training takes one step per deviation, along the gradient
     averaged over draws of the weights and divided by the number of deviations. Each step of the noise becomes one step
-    per deviation, along the gradient summed over draws. The recipe is that of the authors' code, which takes these
-    steps where the paper's expectation is over one deviation.
+    per deviation, along the gradient summed over draws. The recipe is that of the authors' code with the numbers of its
+    README, but for a limit to the rounds, and one draw instead of many, which are the same, at deviation 0.
 
     Attributes
     ----------
