@@ -1,8 +1,16 @@
 """What tests share: synthetic images, the sample's release, the real data where it is present."""
 
 import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+if sys.dont_write_bytecode:
+    # The tests start many Pythons. Each would compile all that it imports, which takes longer than what it is for.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".cache" / "bytecode"))
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 # Networks on images this small are faster on one thread; more wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
