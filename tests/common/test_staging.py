@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
-from support.command import QUICK_COMMAND
+from support.command import quick_command
 
 import cifar10_s
 from cifar10_s.common.checksums import SUMS, hash_folder
@@ -172,7 +172,7 @@ def start(folder, *options, **settings):
     """Start a build in a folder, of the pictures beside it, with the cache in it."""
     command = "build --source ../pictures --name x -c ops -c em-classwise --budget small --device cpu --output out"
     return subprocess.Popen(
-        [*QUICK_COMMAND, *command.split(), *options],
+        [*quick_command(), *command.split(), *options],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "CIFAR10_S_CACHE": str(folder / "cache"), "HF_HOME": str(folder / "home")}, **settings,
     )  # fmt: skip
