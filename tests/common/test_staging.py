@@ -240,6 +240,7 @@ def test_killed_while_it_writes(whole):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_killed_at_any_moment(whole):
     """Thirty moments, two in three of them after the staging folder is created."""
     _, _, staged, ended = whole
