@@ -16,7 +16,7 @@ OLDEST := .venv-oldest
 # The oldest supported, 2.11.0, is on PyPI with CUDA only; .github/workflows/ci.yml takes it without.
 TORCH ?= 2.13.0
 
-.PHONY: help install demo test test-all test-oldest fuzz check release-check build verify push speed peers gpu-day readme \
+.PHONY: help install demo test test-quick test-all test-oldest fuzz check release-check build verify push speed peers gpu-day readme \
 	house docs clean
 
 help: ## Show the targets
@@ -41,8 +41,13 @@ demo: $(READY) ## Search, build, verify, load, train and report on the built-in 
 test: $(DEV) ## Run all tests except the slow ones
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal
 
+test-quick: $(DEV) ## Run what neither builds nor trains nor starts a process: two of three tests, in a minute
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not work"
+
+# What starts Ray or kills at a measured moment has the machine for itself.
 test-all: $(DEV) ## Run all tests
-	$(BIN)/python -m pytest -m ""
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 test-oldest: $(OLDEST)/.ready ## Run the tests with the oldest supported version of each dependency, in .venv-oldest
 	OMP_WAIT_POLICY=passive $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal $(FLAGS)

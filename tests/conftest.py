@@ -1,8 +1,17 @@
 """What tests share: synthetic images, the sample's release, the real data where it is present."""
 
 import os
+import sys
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
+if sys.dont_write_bytecode:
+    # The tests start many Pythons. Each would compile all that it imports, which takes longer than what it is for.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".cache" / "bytecode"))
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 # Networks on images this small are faster on one thread; more wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -12,11 +21,14 @@ import torch
 from huggingface_hub import constants
 from support.hub_server import TOKEN, Hub
 from support.learning_oracle import PART, TinyNet
+from support.quick import works
 from support.releases import BUILT, SHARED
 
 import cifar10_s
 from cifar10_s.nn.networks.registry import NETWORKS, Network
 from cifar10_s.nn.runtime import Runtime
+
+NUMBERS = count()
 
 
 def pytest_addoption(parser):
@@ -24,6 +36,14 @@ def pytest_addoption(parser):
         "--record-frozen", action="store_true",
         help="record what tests/end_to_end/test_frozen.py freezes, for a new version of the dataset",
     )  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what `make test-quick` leaves out."""
+    for item in items:
+        if works(item):
+            item.add_marker("work")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,9 +60,12 @@ def _private_caches(tmp_path_factory, monkeypatch):
     import datasets
 
     datasets.disable_progress_bars()
-    cache = tmp_path_factory.getbasetemp() / "datasets-cache"
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    monkeypatch.setenv("CIFAR10_S_CACHE", str(tmp_path_factory.mktemp("noise")))
+    folder = tmp_path_factory.getbasetemp()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "datasets-cache")
+    # `mktemp` would look through the folders of all tests before.
+    noise = folder / "noises" / str(next(NUMBERS))
+    noise.mkdir(parents=True)
+    monkeypatch.setenv("CIFAR10_S_CACHE", str(noise))
 
 
 @pytest.fixture(autouse=True)

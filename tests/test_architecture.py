@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -211,9 +212,15 @@ def test_nothing_private_of_numba_is_used():
     assert sorted(numba_internals(bad)) == ["_compiler", "codegen", "numba.core"]
 
 
+@cache
+def distributions():
+    """Return which packages, as they are installed, bring each module."""
+    return importlib.metadata.packages_distributions()
+
+
 def third_party(nodes):
     """Name the packages, as they are installed, that import statements among syntax nodes take from."""
-    of = importlib.metadata.packages_distributions()
+    of = distributions()
     for node in nodes:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -241,16 +248,38 @@ def test_every_public_name_is_there():
     assert all(getattr(cifar10_s, name) is not None for name in cifar10_s.__all__)
 
 
-@pytest.mark.parametrize("module", BARE)
-def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module):
+# Import torch, then each module in a process of its own that has torch already; print those that cannot be imported.
+BARE_IMPORTS = """
+import importlib, os, sys
+absent, modules = (words.split() for words in sys.argv[1:])
+sys.modules.update(dict.fromkeys(absent))
+import torch
+assert not any(name.startswith("cifar10_s") for name in sys.modules)
+for module in modules:
+    if os.fork() == 0:
+        importlib.import_module(f"cifar10_s.{module}")
+        os._exit(0)
+    if os.wait()[1]:
+        print(module)
+"""
+
+
+@pytest.fixture(scope="module")
+def not_bare():
+    """Return the modules that cannot be imported where only torch, NumPy, Pillow and msgspec are, and all errors."""
     absent = ["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "sklearn", "typer", "tqdm", "yaml", "numba"]
     absent += ["kornia", "matplotlib", "ray", "safetensors", "triton"]
-    code = f"""
-import sys
-sys.modules.update(dict.fromkeys({absent}))
-import cifar10_s.{module}
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    command = [sys.executable, "-c", BARE_IMPORTS, " ".join(absent), " ".join([*BARE, "cli.app"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize("module", BARE)
+def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module, not_bare):
+    names, errors = not_bare
+    assert module not in names, errors
+    # The command line needs typer: what cannot be imported is found.
+    assert "cli.app" in names
 
 
 def test_the_search_runs_on_a_bare_machine():

@@ -137,6 +137,7 @@ def test_every_augmentation_gives_a_batch(name, shape, count):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.work
 @pytest.mark.parametrize("name", [*PREPARED, *PURIFIED])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_defence_gives_images(name, shape):
@@ -917,6 +918,7 @@ def test_dilution_of_a_release_without_clean_images(release, tmp_path, monkeypat
         bench(release.folder, tmp_path / "records.jsonl", strategies=["dilution-500"], device="cpu")
 
 
+@pytest.mark.work
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(PROTOCOLS, "cpu-v1", QUICK)
     monkeypatch.syspath_prepend(ROOT / "examples")

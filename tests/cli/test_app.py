@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import cifar10_s
+from cifar10_s.cli import app
 from cifar10_s.common.checksums import write_sums
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +22,19 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     return {**os.environ, "HF_HOME": str(tmp_path_factory.mktemp("home")), "COLUMNS": "120"}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capfd):
+    """Run command lines as `run` does, but in this process, which has imported already what they need."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run_here(*arguments):
+        status = app.run([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, status, *capfd.readouterr())
+
+    return run_here
 
 
 def run(*arguments, cwd, environment, program=("-c", "from cifar10_s.cli.app import main; main()")):
@@ -39,11 +54,8 @@ def test_search_prints_json_and_nothing_else(tmp_path, environment):
     assert data["classes"][3]["pixels"][0].keys() == {"row", "column", "color", "score"}
 
 
-def test_search_prints_a_line_a_pixel(tmp_path, environment):
-    done = run(
-        "search", "--source", "sample", "--pixels", 2, "--objective", "mean-over-std", "--device", "cpu",
-        cwd=tmp_path, environment=environment,
-    )  # fmt: skip
+def test_search_prints_a_line_a_pixel(here):
+    done = here("search", "--source", "sample", "--pixels", 2, "--objective", "mean-over-std", "--device", "cpu")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 21
 
@@ -59,33 +71,32 @@ def test_a_terminal_without_a_character_gets_another_one(tmp_path, environment):
     assert "?pets?, 2 images" in done.stdout
 
 
-def test_build_and_verify(tmp_path, environment):
+def test_build_and_verify(tmp_path, environment, here):
     build = ["--source", "sample", "-c", "ops", "--device", "cpu", "--name", "digits-s", "--json"]
     built = run(*build, cwd=tmp_path, environment=environment, program=[str(ROOT / "build_dataset.py")])
     assert (built.returncode, built.stderr) == (0, "")
     assert list(json.loads(built.stdout)["manifest"]["configurations"]) == ["clean", "ops"]
-    verified = run("verify", "digits-s", cwd=tmp_path, environment=environment)
+    verified = here("verify", "digits-s")
     assert verified.returncode == 0
     assert "verified: 11 files" in verified.stdout
     (tmp_path / "digits-s" / "recipes" / "ops.json").write_text("{}")
     (tmp_path / "digits-s" / "README.md").unlink()
-    failed = run("verify", "digits-s", "--json", cwd=tmp_path, environment=environment)
+    failed = here("verify", "digits-s", "--json")
     assert failed.returncode == 1
     assert len(json.loads(failed.stdout)["failures"]) == len(failed.stderr.splitlines()) == 2
 
 
-def test_no_name_commands_the_terminal(tmp_path, environment):
+def test_no_name_commands_the_terminal(tmp_path, here):
     (tmp_path / "\x1b[31mred").mkdir()
-    done = run("search", "--source", "\x1b[31mred", cwd=tmp_path, environment=environment)
+    done = here("search", "--source", "\x1b[31mred")
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
     assert "?[31mred" in done.stderr
 
 
-def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
+def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment, release):
     """Pillow's warning about a large image is not printed."""
-    folder = tmp_path / "x"
-    cifar10_s.build("sample", folder, name="x", configurations=["ops"], device="cpu")
+    folder = shutil.copytree(release.folder, tmp_path / "x")
     (folder / "croissant.json").write_text("{\n\n")
     figure = bytearray((folder / "figures/ops.png").read_bytes())
     figure[16:24] = struct.pack(">II", 10_000, 10_000)
@@ -120,8 +131,8 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment):
     ],
     ids=range(16),
 )
-def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, status, message):
-    done = run(*arguments, cwd=tmp_path, environment=environment)
+def test_wrong_use_gets_a_line_and_a_status(tmp_path, here, arguments, status, message):
+    done = here(*arguments)
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -130,8 +141,8 @@ def test_wrong_use_gets_a_line_and_a_status(tmp_path, environment, arguments, st
 
 
 @pytest.mark.parametrize("command", [[], ["search"], ["build"], ["verify"], ["push"], ["bench"], ["tables"]])
-def test_help_teaches(tmp_path, environment, command):
-    done = run(*command, "--help", cwd=tmp_path, environment=environment)
+def test_help_teaches(here, command):
+    done = here(*command, "--help")
     assert done.returncode == 0
     assert "Example:" in done.stdout or not command
 

@@ -61,7 +61,7 @@ def same(first, second):
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("counts", "sums", "products"))
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 def test_results_come_in_order_or_as_they_are_done(mapper):

@@ -54,8 +54,10 @@ def keys_now(budget):
 
 
 def processor():
+    """Return what decides which multiplications run: the vectors, and bfloat16 by them and by tiles."""
     capabilities = torch.cpu.get_capabilities()
-    return [torch.backends.cpu.get_cpu_capability(), bool(capabilities.get("avx512_bf16"))]
+    bfloat16 = [bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16")]
+    return [torch.backends.cpu.get_cpu_capability(), *bfloat16]
 
 
 def build(folder, cache, *options, source="sample"):

@@ -3,8 +3,6 @@
 import io
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +14,7 @@ from support.sources import write_arrays, write_parquet
 
 import cifar10_s
 from cifar10_s.builder import dataset_builder as builder
+from cifar10_s.cli.app import run
 from cifar10_s.common.checksums import SUMS, write_sums
 from cifar10_s.common.machine import memory_limit, parse_size, show_size
 from cifar10_s.data.codec import encode
@@ -82,12 +81,11 @@ def test_sizes_for_a_reader():
 
 
 @pytest.mark.parametrize("command", ["search --source sample", "build --source sample", "verify {release}"])
-def test_a_size_that_is_none_on_the_command_line(command, release, tmp_path):
-    words = [*command.format(release=release.folder).split(), "--memory", "nonsense"]
-    program = [sys.executable, "-c", "from cifar10_s.cli.app import main; main()"]
-    done = subprocess.run([*program, *words], cwd=tmp_path, capture_output=True, text=True)
+def test_a_size_that_is_none_on_the_command_line(command, release, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    status = run([*command.format(release=release.folder).split(), "--memory", "nonsense"])
     line = "cifar10-s: memory: expected a size such as 500MB or 1GiB, got 'nonsense'\n"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+    assert (status, *capfd.readouterr()) == (2, "", line)
     assert not list(tmp_path.iterdir())
 
 

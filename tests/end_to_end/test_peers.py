@@ -39,6 +39,7 @@ CALLS = {
 }
 
 
+@pytest.mark.work
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
 def test_a_search_is_timed_and_compared(tmp_path, peer):
     clone = tmp_path / "clone"

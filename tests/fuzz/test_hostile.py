@@ -45,6 +45,7 @@ def test_what_once_made_a_reader_fail(checked, path):
     checked(path.parent.name).check(path.read_bytes())
 
 
+@pytest.mark.work
 @pytest.mark.parametrize(
     ("reader", "count"),
     [
@@ -73,6 +74,7 @@ def test_every_reader_reads_its_seeds(checked):
     assert {reader: count for reader, count in refused.items() if count} == expected
 
 
+@pytest.mark.work
 @pytest.mark.parametrize(
     ("harm", "found"),
     [

@@ -215,6 +215,7 @@ def test_many_chunks(tmp_path):
     assert np.array_equal(np.rint(read(path, (32, 32, 3), 300, 10).levels), levels)
 
 
+@pytest.mark.work
 @pytest.mark.parametrize(("writer", "limit"), [(write_npy, 1.5), (write_compressed, 2.5)])
 def test_memory_is_the_levels_and_what_cannot_be_mapped(tmp_path, writer, limit):
     levels = make_levels((3000, 32, 32, 3))

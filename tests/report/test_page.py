@@ -372,6 +372,7 @@ def test_a_column_without_numbers_is_left_out(release, tmp_path):
     assert [head for head in heads if head not in without] == ["linear separability, %"]
 
 
+@pytest.mark.work
 def test_a_plot_on_the_page_says_the_same_in_less():
     """Text stays text, numbers in it stay whole, and a dark reader gets light letters."""
     report = Report.read(ROOT / "results" / "benchmark.jsonl")

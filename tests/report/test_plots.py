@@ -72,6 +72,7 @@ def test_each_figure_is_a_png_900_pixels_wide_and_not_blank(measured):
         assert count(content, "white") > 0.6 * height * width
 
 
+@pytest.mark.work
 def test_the_bytes_follow_from_the_records_alone(measured, monkeypatch):
     first = list(map(plots.png, every_figure(measured)))
     monkeypatch.setitem(mpl.rcParams, "lines.linewidth", 9)
@@ -120,6 +121,7 @@ def test_a_comparison_has_both_numbers_on_the_line_of_their_row():
     assert clean.get_yticklabels()[0].get_text() == "Standard"
 
 
+@pytest.mark.work
 def test_dilution_is_a_line_a_configuration(tmp_path):
     records = [
         record(configuration, strategy, seed=seed, final=final)
@@ -204,6 +206,7 @@ def test_without_matplotlib_plots_get_one_line_and_tables_none(measured, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["bench.jsonl"]
 
 
+@pytest.mark.work
 def test_the_command_writes_a_figure_of_all_that_was_measured(tmp_path):
     others = [record("ops", source=source, final=5) for source in ("A b", "a/B")]
     file = tmp_path / "bench.jsonl"

@@ -130,6 +130,7 @@ def test_the_line_of_a_cell_ends_at_its_accuracy():
     assert sparkline([40.0]) == "0,12"
 
 
+@pytest.mark.work
 def test_the_site_is_whole_and_loads_nothing(site, index):
     parsed = Parsed(index)
     assert sorted(path.name for path in site.iterdir()) == [

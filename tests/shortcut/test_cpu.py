@@ -30,6 +30,7 @@ def plain_moments(images):
     return [np.stack([part[label == k].sum(0) for k in classes]) for part in (pixels, products)]
 
 
+@pytest.mark.work
 @pytest.mark.parametrize("flush", [1, 8, 11, 64])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("piece", [200, 40, 3])
@@ -102,6 +103,7 @@ def test_a_class_of_white_images_as_large_as_32_bits_hold(monkeypatch):
 # The kernel and its plain version
 
 
+@pytest.mark.work
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(0, 40),

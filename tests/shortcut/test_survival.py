@@ -211,6 +211,21 @@ def test_what_is_too_much_is_not_counted(monkeypatch):
     assert measure_survival(many, (5, 5)) == {"crop and flip": None, "Cutout": None, "RandAugment": None}
 
 
+def test_what_is_kept_is_of_the_same_pixels_and_size_alone():
+    first, second = (make_shortcut(np.random.default_rng(seed), 3, 1, (6, 6)) for seed in (0, 1))
+    asked = [(first, (6, 6)), (replace(first, positions=second.positions), (6, 6)), (first, (7, 6)), (second, (6, 6))]
+    asked.append((replace(first, colors=255 - first.colors), (6, 6)))
+    found = []
+    for shortcut, size in asked + asked:
+        found.append(measure_survival(shortcut, size))
+        augmentation = Augmentation.of(*size)
+        assert found[-1]["Cutout"] == crop_survival(shortcut, size, augmentation)
+        assert found[-1]["RandAugment"] == randaugment_survival(shortcut, size, augmentation)
+    assert found[: len(asked)] == found[len(asked) :]
+    found[0].clear()
+    assert measure_survival(*asked[0]) == found[len(asked)]
+
+
 def test_negative_sizes_are_refused():
     with pytest.raises(UsageError, match="expected padding, hole and shift of 0 or more, got"):
         Augmentation(padding=-1, hole=(2, 2), shift=(0, 0))
