@@ -52,7 +52,7 @@ class ProvablyUnlearnable(ErrorMinimizingClasswise):
     """
 
     name: str = "pue"
-    summary: str = "provably unlearnable examples (PUE): easy for all networks whose weights are near, one per class"
+    summary: str = "provably unlearnable examples (PUE), one per class: easy for all networks whose weights are near"
     batch: int = 128
     subset_batch: int = 128
     train_batches: int = 20

@@ -1,6 +1,7 @@
 """What several networks share: the convolution of He et al. (2015), its initial weights, and the pooled classifier."""
 
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 
 class PooledClassifier(nn.Module):
@@ -27,7 +28,18 @@ class PooledClassifier(nn.Module):
 
 def convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
     """Make a k×k convolution (k odd) that keeps the size, or divides it by ``stride`` and rounds up."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
+    return _Convolution(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
+
+
+class _Convolution(nn.Conv2d):
+    """Takes a side of length 1 by stride 1, which gives the same.
+
+    By stride 2, PyTorch's gradient of the weights in bfloat16 contains memory that nobody wrote.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        stride = [1 if side == 1 else step for side, step in zip(features.shape[2:], self.stride, strict=True)]
+        return conv2d(features, self.weight, self.bias, stride, self.padding)
 
 
 def activation(channels: int) -> nn.Sequential:
