@@ -3,7 +3,7 @@
 
 import sys
 
-from cifar10_s.cli.app import run
+from cifar10_s.cli.app import main
 
 if __name__ == "__main__":
-    sys.exit(run(["build", *sys.argv[1:]]))
+    main(["build", *sys.argv[1:]])

@@ -3,16 +3,15 @@
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 import warnings
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from cifar10_s import __version__
 from cifar10_s.cli import benchmark, dataset, detection, hub, information
+from cifar10_s.cli.signals import ending_on_signals
 from cifar10_s.errors import Cifar10SError, VerificationError, printable
 
 app = typer.Typer(
@@ -60,15 +59,11 @@ def run(arguments: list[str] | None = None) -> int:
     _print_what_the_terminal_can()
     _log_to_standard_error()
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # A signal that nohup ignores stays ignored.
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _stop)
     try:
         app(arguments)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0
-        # Ctrl-C, or a signal that `_stop` turned into an orderly end.
+        # A signal that `ending_on_signals` turned into an orderly end.
         return (
             _fail(
                 "interrupted; nothing half-done is left, and the same command goes on from what is done", status=status
@@ -102,38 +97,14 @@ def _log_to_standard_error() -> None:
         ours.setLevel(logging.INFO)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    """End as after Ctrl-C, so that nothing half-written stays."""
-    sys.exit(128 + number)
-
-
-def _not_lost(unraisable: Any) -> None:
-    """Send again the signal whose end Python drops because it arrived inside a finaliser (`__del__`)."""
-    match unraisable.exc_value:
-        case KeyboardInterrupt():
-            number: int = signal.SIGINT
-        case SystemExit(code=int(status)) if status > 128:
-            number = status - 128
-        case _:
-            sys.__unraisablehook__(unraisable)
-            return
-    _send_soon(number)
-
-
-def _send_soon(number: int) -> None:
-    try:
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
-    except (KeyboardInterrupt, SystemExit):  # the machine is so busy that it came before the hook had returned
-        _send_soon(number)
-
-
 def _fail(*lines: str, status: int) -> int:
     for line in lines:
         typer.echo(f"cifar10-s: {printable(line)}", err=True)
     return status
 
 
-def main() -> None:
-    """Run ``cifar10-s``."""
-    sys.unraisablehook = _not_lost
-    sys.exit(run())
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run ``cifar10-s`` and end the process; signals end it in order, too."""
+    with ending_on_signals():
+        status = run(arguments)
+    sys.exit(status)
