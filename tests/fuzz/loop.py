@@ -99,10 +99,12 @@ class Checked:
         self.count += 1
         before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
         self.watch.harm, self.watch.reading = [], True
+        # A codec that an input names is imported only now; its bytecode is not the reader's doing.
+        unwritten, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             self._refused(data)
         finally:
-            self.watch.reading = False
+            self.watch.reading, sys.dont_write_bytecode = False, unwritten
         taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         if self.watch.harm:
             raise HarmError(f"it did {self.watch.harm[:3]}")
