@@ -16,8 +16,8 @@ OLDEST := .venv-oldest
 # The oldest supported, 2.11.0, is on PyPI with CUDA only; .github/workflows/ci.yml takes it without.
 TORCH ?= 2.13.0
 
-.PHONY: help install demo test test-quick test-all test-oldest fuzz check release-check build verify push speed peers gpu-day readme \
-	house docs clean
+.PHONY: help install demo test test-quick test-all test-oldest fuzz check release-check build verify push speed peers \
+	gpu-day readme house docs clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15

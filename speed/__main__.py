@@ -15,8 +15,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 import cifar10_s
 from cifar10_s.builder.dataset_builder import OnePixelShortcutBuilder
@@ -39,6 +37,7 @@ from speed.own_images import measure_own
 from speed.plain import plain_parquet, plain_search
 from speed.reading import measure_reading
 from speed.scale import measure_scale
+from speed.searching import contents
 from speed.timing import extra_memory, median, once, row
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,16 +113,9 @@ def measure_source(source: str) -> list[dict[str, Any]]:
     """Time reading and decoding a source, with what the library caches of it already there."""
     splits = load_splits(source)
     seconds = median(lambda: load_splits(source), repeats=3)
-    files = [file for path in sorted(Path(source).rglob("*.parquet")) for file in encoded(path)]
+    files = [file for path in sorted(Path(source).rglob("*.parquet")) for file in contents(path)]
     limit = limits.decoding(files) if files else None
     return [row(f"load the source, {sum(map(len, splits.values())):,} images", seconds, "s", "6 or less", limit)]
-
-
-def encoded(path: Path) -> list[bytes]:
-    """Return the image files in a file of Parquet."""
-    table = pq.read_table(path)
-    images = next(column for column in table.columns if isinstance(column.type, pa.StructType))
-    return [file.as_py() for chunk in images.chunks for file in chunk.field("bytes")]
 
 
 def measure_search(images: LabeledImages) -> list[dict[str, Any]]:

@@ -5,17 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 import cifar10_s
 from cifar10_s.common.options import Options
 from cifar10_s.common.threads import thread_map
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.methods.registry import METHODS
-from cifar10_s.release.layout import CLEAN, IMAGE_COLUMN, TRAIN, stored_shards
+from cifar10_s.release.layout import CLEAN, TRAIN, stored_shards
 from cifar10_s.release.shards import StoredSplit
 from speed import limits
 from speed.own_images import CLASSES, SIDE, draw
+from speed.searching import contents
 from speed.timing import command, once, row, within
 
 # What is made without training a network, and the images of each class if a tenth is enough.
@@ -69,8 +68,8 @@ def codec(release: Path, configurations: Sequence[str]) -> tuple[float, float]:
     """Return the seconds that encoding and decoding the training images of a release takes on all cores."""
     encoding, decoding = 0.0, 0.0
     for name in configurations:
-        columns = [pq.read_table(shard).column(IMAGE_COLUMN) for shard in stored_shards(release, name, TRAIN)]
-        decoding += limits.decoding([image["bytes"].as_py() for column in columns for image in column])
+        shards = stored_shards(release, name, TRAIN)
+        decoding += limits.decoding([file for shard in shards for file in contents(shard)])
         encoding += limits.encoding(training(release, name))
     return encoding, decoding
 

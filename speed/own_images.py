@@ -1,7 +1,5 @@
 """What a user's own images cost: a generated folder of large JPEGs, searched and built here and on Ray."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from cifar10_s.common.threads import thread_map
 from cifar10_s.data.cluster import ENGINES
 from speed import limits
 from speed.scale import ALONE
-from speed.timing import once, row
+from speed.timing import once, peak, row
 
 IMAGES, CLASSES, SIDE = 20_000, 100, 224
 
@@ -38,11 +36,11 @@ def measure_own(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
         raise SystemExit(
             "own images: expected the same files from here and from Ray, got others: compare their SHA256SUMS"
         )
-    resident = int(subprocess.check_output([sys.executable, "-c", ALONE, str(own)]))  # noqa: S603 (our own text)
+    memory = peak(ALONE, own)
     what = f"{count:,} JPEGs of {SIDE}×{SIDE}×3 in {CLASSES} classes"
     return [
         row(f"search of {what}", seconds["search", "local"], "s", limit=codec),
-        row("the same: resident memory at its peak", resident / 2**20, "MiB"),
+        row("the same: resident memory at its peak", memory / 2**20, "MiB"),
         row("the same on Ray on this machine", seconds["search", "ray"], "s", limit=codec),
         row(f"build and verify `ops` of {what}", seconds["build", "local"], "s"),
         row("the same on Ray on this machine", seconds["build", "ray"], "s"),
@@ -50,12 +48,12 @@ def measure_own(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-def draw(folder: Path, number: int) -> Path:
-    """Write one image, smooth with a little noise, into the folder of its class."""
+def draw(folder: Path, number: int, size: tuple[int, int] = (SIDE, SIDE), kind: str = "jpg") -> Path:
+    """Write one image, smooth with a little noise, as compressible as photographs, into the folder of its class."""
     random = np.random.default_rng(number)
     coarse = Image.fromarray(random.integers(16, 240, (12, 12, 3), dtype=np.uint8))
-    smooth: NDArray[np.uint8] = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    file = folder / f"class-{number % CLASSES:03}" / f"{number:05}.jpg"
+    smooth: NDArray[np.uint8] = np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC))
+    file = folder / f"class-{number % CLASSES:03}" / f"{number:05}.{kind}"
     file.parent.mkdir(parents=True, exist_ok=True)
     noise = random.integers(-8, 9, smooth.shape, dtype=np.int8)
     Image.fromarray(np.clip(smooth + noise.astype(np.int16), 0, 255).astype(np.uint8)).save(file, quality=90)

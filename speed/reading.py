@@ -1,8 +1,6 @@
 """What reading folders of image files costs, against decoding and resizing by the libraries alone."""
 
 import io
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,20 +14,19 @@ from PIL import Image
 import cifar10_s
 from cifar10_s.common.machine import cores
 from cifar10_s.common.threads import chunks, thread_map
-from speed.timing import least, row
+from speed.own_images import CLASSES, draw
+from speed.timing import least, peak, row
 
 # Files of each kind, and how many a thread of the libraries takes at a time.
 SMALL, LARGE, SHARE = 60_000, 20_000, 100
-CLASSES, SIDE, RESIZED = 100, 32, 224
+SIDE, RESIZED = 32, 224
 # Mixed sizes about that of ImageNet's images, (height, width).
 SIZES = ((375, 500), (500, 375), (333, 500), (500, 334), (400, 500), (375, 600), (300, 400), (480, 640))
-# Read in a process of its own, which prints its memory at the peak.
-RESIDENT = """
+# Read alone.
+ALONE = """
 import sys, cifar10_s
 images = cifar10_s.open_images(sys.argv[1], choices=cifar10_s.Choices(resize=int(sys.argv[2])))
 for _ in images.map_batches(lambda rows, pixels: None): pass
-lines = open("/proc/self/status").read().splitlines()
-print(1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
 """
 
 
@@ -49,7 +46,7 @@ def measure_reading(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     )
     rows += [row(what, ours, "s", limit=alone), row(f"{what}: times the libraries", ours / alone, "x", "1.3 or less")]
     half = write(folder / "half", large // 2, SIZES, "jpeg")[0].parents[1]
-    most, fewer = resident(folder / "large"), resident(half)
+    most, fewer = (peak(ALONE, of, str(RESIZED)) for of in (folder / "large", half))
     return [
         *rows,
         row("the same: resident memory at its peak", most / 2**20, "MiB"),
@@ -58,20 +55,8 @@ def measure_reading(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def write(folder: Path, count: int, sizes: Sequence[tuple[int, int]], kind: str) -> list[Path]:
-    """Write smooth images with a little noise, as compressible as photographs, and return their paths."""
-    return list(thread_map(lambda number: _write(folder, number, sizes[number % len(sizes)], kind), range(count)))
-
-
-def _write(folder: Path, number: int, size: tuple[int, int], kind: str) -> Path:
-    random = np.random.default_rng(number)
-    height, width = size
-    coarse = Image.fromarray(random.integers(16, 240, (12, 12, 3), dtype=np.uint8))
-    smooth: NDArray[np.uint8] = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-    noise = random.integers(-8, 9, smooth.shape, dtype=np.int8).astype(np.int16)
-    file = folder / f"class-{number % CLASSES:03}" / f"{number:05}.{kind}"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.clip(smooth + noise, 0, 255).astype(np.uint8)).save(file, quality=90)
-    return file
+    """Write images of sizes in turn, and return their paths."""
+    return list(thread_map(lambda number: draw(folder, number, sizes[number % len(sizes)], kind), range(count)))
 
 
 def read(folder: Path, resize: int | None = None) -> None:
@@ -103,9 +88,3 @@ def decode_and_resize(file: Path) -> NDArray[np.uint8]:
         scaled = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.BILINEAR)
     left, top = ((length - RESIZED) // 2 for length in scaled.size)
     return np.asarray(scaled.crop((left, top, left + RESIZED, top + RESIZED)))
-
-
-def resident(folder: Path) -> int:
-    """Return the resident memory, in bytes, that reading a folder takes at its peak."""
-    command = [sys.executable, "-c", RESIDENT, str(folder), str(RESIZED)]
-    return int(subprocess.check_output(command))  # noqa: S603 (our own text)

@@ -30,13 +30,13 @@ SPEEDS = {
     "Beyond memory": "scale-cifar10-jpeg.json",
     "Own images": "own-generated.json",
 }
-# The noise of the second was made without bfloat16: its pixels are others by the same recipe.
 TABLES = ("grid", "5", "6", "1", "apbench", "iss", "bridgepure", "cuda", "dilution")
 # README's own table.
 SHOWN = {
     "configuration": ("clean", "ops", "ops-2", "ops-spread-2", "em-ops"),
     "strategy": ("standard", "mixup", "cutout", "randaugment", "at"),
 }
+# The noise of the second was made without bfloat16: its pixels are others by the same recipe.
 RECORDS = ("benchmark.jsonl", "benchmark-float32.jsonl")
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 

@@ -1,7 +1,5 @@
 """What the search costs beyond memory: growth with the number of images, against reading, decoding, and on Ray."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,15 +11,10 @@ import cifar10_s
 from cifar10_s.common.threads import thread_map
 from cifar10_s.data.images import LabeledImages
 from speed.plain import plain_parquet
-from speed.timing import least, once, row
+from speed.timing import least, once, peak, row
 
-# A search alone, in a process of its own, which then says its peak of resident memory (Linux).
-ALONE = """
-import sys, cifar10_s
-cifar10_s.search(cifar10_s.open_images(sys.argv[1]), device="cpu")
-lines = open("/proc/self/status").read().splitlines()
-print(1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
-"""
+# A search alone.
+ALONE = 'import sys, cifar10_s; cifar10_s.search(cifar10_s.open_images(sys.argv[1]), device="cpu")'
 # Images of raw shards, and of Parquet; a shard, and what is read of it at a time.
 COUNTS, ON_RAY, SHARD, BUFFER = (10_000, 50_000, 100_000, 300_000, 1_000_000), 500_000, 50_000, 4 << 20
 
@@ -43,7 +36,7 @@ def raw_rows(growth: dict[str, Any], largest: Path, limit: float) -> list[dict[s
     counts, seconds, reading = growth["images"], growth["search"], growth["read"]
     slope, start = np.polyfit(counts, seconds, 1, w=1 / np.array(seconds))
     off = max(abs(1 - got / (start + slope * count)) for got, count in zip(seconds, counts, strict=True))
-    resident = int(subprocess.check_output([sys.executable, "-c", ALONE, str(largest)]))  # noqa: S603 (our own text)
+    resident = peak(ALONE, largest)
     what = f"search of {counts[-1]:,} images in raw shards"
     return [
         row(what, seconds[-1], "s", limit=limit),

@@ -16,7 +16,7 @@ from cifar10_s.data.codec import encode
 from speed import limits
 from speed.own_images import CLASSES, SIDE, draw
 from speed.scale import ALONE, read_on_all_cores, write_raw
-from speed.timing import command, least, once, python, row, time_of_commands, within
+from speed.timing import command, least, once, peak, python, row, time_of_commands, within
 
 # Seconds that the search of the sample may take beyond what loading the two libraries takes.
 BEYOND_LIBRARIES = 0.3
@@ -89,7 +89,7 @@ def raw_rows(folder: Path, quick: bool) -> list[dict[str, Any]]:
 
     taken = [(cold(lambda: command("search", "--source", raw)), cold(lambda: read_on_all_cores(raw))) for _ in range(2)]
     searching, reading = (min(seconds) for seconds in zip(*taken, strict=True))
-    resident = int(python("-c", ALONE, raw))
+    resident = peak(ALONE, raw)
     what = f"`cifar10-s search` of {count:,} images of 32×32×3 in arrays on the disk"
     return [
         within(f"{what}", searching, reading, 1.3),

@@ -22,7 +22,7 @@ from cifar10_s.common.options import Options
 from cifar10_s.nn.runtime import Runtime
 from cifar10_s.release.metrics.perceptibility import Visibility, measure_all
 from cifar10_s.release.reader import Release
-from cifar10_s.report.record_set import RecordSet
+from cifar10_s.report.record_set import CellStats, RecordSet
 from cifar10_s.report.survival_plot import STRATEGIES as TRAINED_WITH
 from cifar10_s.report.survival_plot import Point
 from cifar10_s.shortcut.augmentation import Augmentation
@@ -104,10 +104,10 @@ def _read() -> dict[str, Any]:
 def points(record_set: RecordSet) -> list[Point]:
     """Return what is left of each measured shortcut, against what was learned from it."""
     return [
-        Point(name, augmentation, left["told"], accuracy)
+        Point(name, augmentation, left["told"], cell.mean)
         for name, facts in _read()["shortcuts"].items()
         for augmentation, left in facts["left"].items()
-        if (accuracy := _mean(record_set, name, TRAINED_WITH[augmentation])) is not None and left is not None
+        if (cell := _cell(record_set, name, TRAINED_WITH[augmentation])).values and left is not None
     ]
 
 
@@ -166,14 +166,13 @@ def _left(left: dict[str, float] | None) -> str:
     return "—" if left is None else f"{left['lost']:.1f}, {left['told']:.1f}"
 
 
-def _mean(record_set: RecordSet, configuration: str, strategy: str) -> float | None:
-    cell = record_set.cell({"configuration": configuration, "strategy": strategy, "network": "small"})
-    return cell.mean if cell.values else None
+def _cell(record_set: RecordSet, configuration: str, strategy: str) -> CellStats:
+    return record_set.cell({"configuration": configuration, "strategy": strategy, "network": "small"})
 
 
 def _accuracy(record_set: RecordSet, configuration: str, strategy: str) -> str:
     """Return the mean of a cell, with the deviation if there are several seeds."""
-    cell = record_set.cell({"configuration": configuration, "strategy": strategy, "network": "small"})
+    cell = _cell(record_set, configuration, strategy)
     if not cell.values:
         return "—"
     return f"{cell.mean:.2f}" + ("" if cell.deviation is None else f" ± {cell.deviation:.2f}")

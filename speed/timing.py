@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 
 REPEATS = 7
+# Prints how much memory the process has taken at most.
+PEAK = """
+lines = open("/proc/self/status").read().splitlines()
+print(1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
+"""
 
 
 def row(what: str, value: float, unit: str, must: str | None = None, limit: float | None = None) -> dict[str, Any]:
@@ -40,6 +45,11 @@ def python(*arguments: str | Path, fine: Sequence[int] = (0,)) -> str:
     if done.returncode not in fine:
         raise SystemExit(f"{' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout
+
+
+def peak(code: str, *arguments: str | Path) -> int:
+    """Run code in a Python of its own, and return its resident memory at the peak in bytes (Linux)."""
+    return int(python("-c", code + PEAK, *arguments))
 
 
 def time_of_commands() -> float:

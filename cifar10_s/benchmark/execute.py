@@ -46,7 +46,8 @@ def run_on_cluster(
     in_any_order = replace(cluster, ordered=False, gpus=0 if device == "cpu" else 1)
     with ExitStack() as claims:
         claimed = [identity for identity in specs if claims.enter_context(records.claimed(identity))]
-        left = [(identity, specs[identity]) for identity in claimed if identity not in records.done()]
+        done = records.done()
+        left = [(identity, specs[identity]) for identity in claimed if identity not in done]
         bar.update(sum(spec.cost for spec in specs.values()) - sum(spec.cost for _, spec in left))
         for spec, record in in_any_order(partial(_run_task, release, device), left):
             if record is not None:

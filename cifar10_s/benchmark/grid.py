@@ -106,6 +106,8 @@ def bench(
     >>> records[0].settings.strategy.name, records[0].status
     ('standard', 'done')
     """
+    if measure_limit is not None and not measures:
+        raise UsageError("measure limit: there is nothing to measure on so many images: name a measure, or no limit")
     cluster = Cluster.of(engine, address)
     release, file = Release(dataset), Records(records)
     release.check_has_images()

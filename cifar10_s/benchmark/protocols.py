@@ -3,11 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from cifar10_s.common.own import load_own, own_names, own_path
 from cifar10_s.errors import UsageError, unknown
-from cifar10_s.nn.trainer import OPTIMIZERS, multistep
+from cifar10_s.nn.trainer import OPTIMIZERS, multistep, one_cycle
 
 SCHEDULES = ("multistep", "one-cycle")
 
@@ -77,9 +75,7 @@ class Protocol:
         """Return the learning rate after a share of all steps, 0 to 1."""
         if self.schedule == "multistep":
             return multistep(self.learning_rate, progress, self.milestones)
-        if progress < self.warmup:
-            return self.learning_rate * progress / self.warmup
-        return float(self.learning_rate * (1 + np.cos(np.pi * (progress - self.warmup) / (1 - self.warmup))) / 2)
+        return one_cycle(self.learning_rate, progress, self.warmup)
 
     def for_network(self, network: str) -> "Protocol":
         """Return the protocol with the settings of a network, if it has its own (see `NETWORK_SETTINGS`)."""

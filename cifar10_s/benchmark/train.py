@@ -88,8 +88,8 @@ def train(run: Run, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """
     images = _training_images(run, runtime)
     run = replace(run, strategy=run.strategy.fitted(images, run.random("fit")))
-    pixels, labels = _on_device(images, runtime)
-    test_set = _on_device(run.test, runtime)
+    pixels, labels = runtime.put(images.pixels, images.labels)
+    test_set = runtime.put(run.test.pixels, run.test.labels)
     trainer, protocol = _trainer(run, runtime), run.protocol
     if run.strategy.pretrain is not None:
         with _seeded(run, runtime, "pretrain"):
@@ -163,16 +163,12 @@ def _final_results(run: Run, runtime: Runtime, trainer: Trainer, test_set: tuple
     evaluations = run.evaluations()
     if evaluations:
         results["evaluations"] = {
-            name: accuracy(runtime, net, *_on_device(images, runtime)) for name, images in evaluations.items()
+            name: accuracy(runtime, net, *runtime.put(images.pixels, images.labels))
+            for name, images in evaluations.items()
         }
     if run.measures:
         results["measures"] = {measure.name: measure(runtime, net, *test_set) for measure in run.measures}
     return results
-
-
-def _on_device(images: LabeledImages, runtime: Runtime) -> tuple[Tensor, Tensor]:
-    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(runtime.device)
-    return pixels, torch.from_numpy(images.labels).to(runtime.device)
 
 
 def _trainer(run: Run, runtime: Runtime) -> Trainer:

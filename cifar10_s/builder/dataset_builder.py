@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from cifar10_s.common.options import Options
 from cifar10_s.common.progress import progress_bar
 from cifar10_s.data.codec import encode
-from cifar10_s.data.images import Images, OtherLabels, Rows, part_size
+from cifar10_s.data.images import Images, OtherLabels, Rows, part_size, values_sha256
 from cifar10_s.data.provenance import HUB_NAME
 from cifar10_s.data.sources.choices import NO_CHOICES, Choices
 from cifar10_s.data.sources.splits import open_splits
 from cifar10_s.release.compose import Composition, check_time, compose
 from cifar10_s.release.layout import IMAGE_COLUMN, LABEL_COLUMN, TRAIN
-from cifar10_s.release.manifest import values_sha256
 from cifar10_s.release.metrics.survey import Survey, Surveyed, Surveyor
 from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, Recipe, find_recipe
 

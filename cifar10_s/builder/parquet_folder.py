@@ -6,6 +6,7 @@ from pathlib import Path
 from datasets.exceptions import DatasetGenerationError
 
 from cifar10_s.builder.dataset_builder import OnePixelShortcutBuilder
+from cifar10_s.common.files import expand
 from cifar10_s.common.options import Options
 from cifar10_s.common.staging import Staging
 from cifar10_s.data.images import Images
@@ -36,7 +37,7 @@ def write_folder(images: Images, output: Path, options: Options, *, max_shard_si
     BuildError
         If the folder cannot be written; nothing is left behind.
     """
-    output = output.expanduser().absolute()
+    output = expand(output).absolute()
     check_is_free(output)
     staging = Staging(output)
     try:

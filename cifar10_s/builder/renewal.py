@@ -11,7 +11,7 @@ from cifar10_s.common.files import expand, link
 from cifar10_s.common.machine import Memory
 from cifar10_s.common.options import Options
 from cifar10_s.common.staging import Staging
-from cifar10_s.data.images import Images
+from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError, UsageError, VerificationError, one_line, unknown
 from cifar10_s.release.attribution import read_attribution
 from cifar10_s.release.card import split_sizes
@@ -193,10 +193,11 @@ def _draw_all(
     (folder / FIGURES).mkdir()
     shortcuts: dict[str, Shortcut] = {}
 
-    def images(name: str) -> Images:
-        return stored[split_path(name, TRAIN)].stream().load_if_fits(options.memory)
+    def images(name: str) -> Stream:
+        return stored[split_path(name, TRAIN)].stream()
 
-    clean = images(CLEAN)
+    # Score maps need all clean images; galleries need a few of each configuration.
+    clean = images(CLEAN).load_if_fits(options.memory)
     for name, (recipe, shortcut) in recipes.items():
         composition = Composition(recipe, images(name), shortcut)
         draw_gallery(folder, clean, composition)

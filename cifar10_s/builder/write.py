@@ -188,9 +188,10 @@ def write_metadata(
     if not any((folder / FIGURES).iterdir()):
         (folder / FIGURES).rmdir()
     _write(folder / MANIFEST, manifest.to_json())
-    _write(folder / CROISSANT, typed_json.dump(croissant.describe(manifest, hash_folder(folder))))
+    hashes = hash_folder(folder)
+    _write(folder / CROISSANT, typed_json.dump(croissant.describe(manifest, hashes)))
     _write(folder / CARD, card.render(manifest, sizes, shortcuts, measurements))
-    write_sums(folder)
+    write_sums(folder, hashes)
 
 
 def _write(path: Path, text: str) -> None:

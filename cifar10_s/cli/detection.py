@@ -68,7 +68,9 @@ def audit_command(
 
     if clean is not None:
         from cifar10_s.builder.parquet_folder import check_is_free, write_folder
+        from cifar10_s.common.files import expand
 
+        clean = expand(clean)
         check_is_free(clean)
     images = _open(
         source, configuration, split, choices, allow_unverified=allow_unverified, engine=engine, address=address

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from cifar10_s.common.threads import thread_map
 
@@ -53,9 +54,10 @@ def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, thread_map(lambda name: hash_file(folder / name), names), strict=True))
 
 
-def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` for every other file of a folder."""
-    lines = [f"{digest}  {name}\n" for name, digest in hash_folder(folder).items()]
+def write_sums(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write ``SHA256SUMS`` for every other file of a folder; ``known`` digests are not computed again."""
+    hashes = {**known, **hash_files(folder, set(list_files(folder)[0]).difference(known))}
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(hashes.items())]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 

@@ -1,12 +1,12 @@
 """Users' own methods, strategies, networks and protocols: found by path or entry point, without a change here."""
 
-import hashlib
 import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from cifar10_s.common.checksums import hash_file
 from cifar10_s.errors import UsageError, one_line
 
 # What lists of valid names say of them.
@@ -83,6 +83,6 @@ def module_sha256(kind: type) -> str | None:
     if file is None or kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
         return None
     try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        return hash_file(Path(file))
     except OSError:  # such as a module in an archive
         return None

@@ -1,6 +1,7 @@
 """Random generators from a seed and a name."""
 
 import hashlib
+from typing import cast
 
 import numpy as np
 
@@ -20,6 +21,13 @@ def generator(seed: int, *names: str) -> np.random.Generator:
     check_seed(seed)
     digest = hashlib.sha256("\0".join(names).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+
+
+def skip_floats(random: np.random.Generator, count: int) -> None:
+    """Leave out so many draws of 32-bit floats; PCG64 makes two of each of its numbers."""
+    cast(np.random.PCG64, random.bit_generator).advance(count // 2)
+    if count % 2:
+        random.random(dtype=np.float32)
 
 
 def check_seed(seed: int) -> None:

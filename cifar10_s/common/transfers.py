@@ -10,13 +10,12 @@ macOS                     ``.DS_Store``, and files named ``._*``, which a zip ha
 ========================  ==================================================================================
 """
 
-import hashlib
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from cifar10_s.common.checksums import SUMS
+from cifar10_s.common.checksums import SUMS, hash_bytes
 
 ATTRIBUTES_FILE = ".gitattributes"
 # Where `hf download --local-dir` keeps its notes; the second is that of its versions before 0.24.
@@ -127,7 +126,7 @@ def _why_changed(file: Path, expected: str) -> str:
         return IS_POINTER
     if file.stat().st_size <= MAX_TEXT_BYTES:
         data = file.read_bytes()
-        if b"\r\n" in data and hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest() == expected:
+        if b"\r\n" in data and hash_bytes(data.replace(b"\r\n", b"\n")) == expected:
             return "has the line ends of Windows, as git makes them: clone again with -c core.autocrlf=false"
     return ""
 

@@ -2,5 +2,5 @@
 
 __all__ = [
     "array_files", "cifar10", "cluster", "codec", "conversion", "images", "pictures", "provenance", "sources",
-    "stream", "thumbnails", "torch_dataset", "unpickling",
+    "stream", "thumbnails", "torch_dataset", "unpickling", "whole_numbers",
 ]  # fmt: skip

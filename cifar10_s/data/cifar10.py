@@ -1,10 +1,8 @@
 """What identifies CIFAR-10: its classes and checksums, and the comparison with them."""
 
-import hashlib
-
 import numpy as np
 
-from cifar10_s.data.images import Images, PixelDigest
+from cifar10_s.data.images import Images, PixelDigest, values_sha256
 
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -38,7 +36,7 @@ def compare_with_cifar10(images: Images, split: str) -> str | None:
     """Compare a whole split with CIFAR-10's checksums; return None if equal, otherwise what was expected and found."""
     if images.class_names != CLASS_NAMES:
         return f"expected the classes {', '.join(CLASS_NAMES)}, got {', '.join(images.class_names)}"
-    labels = hashlib.sha256(images.labels.astype("<i8").tobytes()).hexdigest()
+    labels = values_sha256(images.labels)
     if labels != LABELS_SHA256[split]:
         return f"expected labels of SHA-256 {LABELS_SHA256[split]}, got {labels}"
     sample = images.take(np.flatnonzero(np.arange(len(images)) % DIGEST_EVERY < DIGEST_FIRST))

@@ -91,13 +91,16 @@ class Conversion:
         return image if self.resize is None else to_square(image, self.resize)
 
     def apply_to_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert (n, H, W, C) uint8 pixels, C from 1 to 4."""
+        """Convert (n, H, W, C) uint8 pixels, C from 1 to 4; raise SourceError if they are too long to be scaled."""
         images = [Image.fromarray(one[..., 0] if one.shape[-1] == 1 else one) for one in pixels]
         shape = len(pixels), *self.shape(*pixels.shape[1:])
-        if pixels.shape[-1] in MODES.values() or self.mode is not None:
-            return np.stack([np.asarray(self.apply(image)) for image in images]).reshape(shape)
-        # Two or four channels stay as they are.
-        return np.stack([np.asarray(to_square(image, self.resize or 0)) for image in images]).reshape(shape)
+        # Two or four channels stay as they are, unless there is a mode.
+        has_mode = pixels.shape[-1] in MODES.values() or self.mode is not None
+        try:
+            done = [self.apply(image) if has_mode else to_square(image, self.resize or 0) for image in images]
+        except ValueError as error:
+            raise SourceError(f"images: {error}") from None
+        return np.stack([np.asarray(image) for image in done]).reshape(shape)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.checksums import hash_bytes
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.errors import UsageError
@@ -340,6 +341,11 @@ def numbers_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     numbers = np.empty(len(labels), np.int64)
     numbers[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
     return numbers
+
+
+def values_sha256(values: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of whole numbers as little-endian int64."""
+    return hash_bytes(values.astype("<i8").tobytes())
 
 
 def check_labels(labels: NDArray[np.int64], images: int, classes: int) -> None:

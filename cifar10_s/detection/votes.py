@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.common.machine import cores
+from cifar10_s.common.read_only import read_only
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.data.images import Images, Rows, part_size
 from cifar10_s.data.stream import Stream
@@ -99,7 +100,7 @@ def take_votes(images: Images, classes: range, centres: Uint8Array, reach: int) 
         parts = images.map_partitions(vote_of_part, mask=mask, desc="count colours")
     else:
         rows = np.flatnonzero(mask)
-        pieces = chunks(len(rows), -(-len(rows) // cores()))
+        pieces = chunks(len(rows), max(1, -(-len(rows) // cores())))
         parts = thread_map(lambda part: vote_of_part(images.labels[rows[part]], _pieces(images, rows[part])), pieces)
     for first, votes in parts:
         total[first - classes.start :][: len(votes.counts)].merge(votes)
@@ -127,7 +128,7 @@ def _vote(
     votes = no_votes(shape, int(labels.max()) - first + 1)
     vote, channels = _kernels(shape[-1])[0], tuple(range(shape[-1]))
     for of_piece, pixels in pieces:
-        rows = _read_only(np.ascontiguousarray(pixels).reshape(len(pixels), -1))
+        rows = read_only(pixels).reshape(len(pixels), -1)
         counts = np.bincount(of_piece - first, minlength=len(votes.counts))
         order = np.argsort((of_piece - first).astype(np.min_scalar_type(len(counts))), kind="stable")
         vote(
@@ -154,7 +155,7 @@ def count_colors(images: Images, positions: Int64Array, low: Uint8Array, high: U
 
     def count_part(rows: Rows, pixels: Uint8Array) -> Int64Array:
         hits = np.zeros((len(positions), classes), np.int64)
-        flat = _read_only(np.ascontiguousarray(pixels).reshape(len(pixels), -1))
+        flat = read_only(pixels).reshape(len(pixels), -1)
         _kernels(images.shape[-1])[1](flat, labels[rows].copy(), positions, low, high, hits)
         return hits
 
@@ -175,7 +176,7 @@ def _kernels(channels: int) -> tuple[Callable[..., None], Callable[..., None]]:
     from cifar10_s.detection.vote_kernel import count, vote
 
     shape, numbers = (1, 1, channels), np.empty(0, np.int64)
-    rows, votes = _read_only(np.empty((0, channels), np.uint8)), no_votes(shape, 0)
+    rows, votes = read_only(np.empty((0, channels), np.uint8)), no_votes(shape, 0)
     states = votes.colors, votes.leads, votes.near, votes.sums
     boxes: tuple[Any, ...] = (numbers, *(np.empty((0, channels), np.uint8) for _ in range(2)))
     return (
@@ -185,10 +186,3 @@ def _kernels(channels: int) -> tuple[Callable[..., None], Callable[..., None]]:
         ),
         compiled_or_plain(count, count_plain, (rows, numbers, *boxes, np.empty((0, 0), np.int64))),
     )  # fmt: skip
-
-
-def _read_only(rows: Uint8Array) -> Uint8Array:
-    """Return a read-only view; numba takes this for another type, so the kernel is compiled for it alone."""
-    view = rows.view()
-    view.flags.writeable = False
-    return view

@@ -148,8 +148,8 @@ def push(
         If the folder does not verify or has changed since it was verified, or the Hub's hashes do not match.
     HubError
         If the Hub cannot be reached, the token may not write there, or the dataset holds something else, the same
-        version with other files, the same major version with other pixels, or the same minor version with fewer
-        configurations; the line says which version this is.
+        version with other files, the same major version with other pixels or fewer configurations, or the same minor
+        version with more; the line says which version this is.
 
     Examples
     --------
@@ -275,7 +275,7 @@ class _Push:
         if base is None:
             return
         repo_id = self.repository.repo_id
-        self._check_private(base)
+        self.repository.check_private(base, wanted=self.private)
         if MANIFEST not in base.files and (others := sorted(base.files.keys() - HUB_FILES)):
             raise HubError(f"{repo_id}: holds something else ({', '.join(others[:3])} …); choose another repo-id")
         if tagged is not None:
@@ -290,13 +290,6 @@ class _Push:
         for tag in self.repository.tags():
             if re.fullmatch(rf"{major}\.\d+\.\d+", tag, re.ASCII) and tag != self.tag:
                 self._check_pixels(self.repository.snapshot(tag), tag)
-
-    def _check_private(self, snapshot: Snapshot) -> None:
-        if self.private and not snapshot.private:
-            raise HubError(
-                f"{self.repository.repo_id}: is public, but --private was given; make it private on the Hub "
-                "first, or choose another repo-id"
-            )
 
     def _check_pixels(self, snapshot: Snapshot, revision: str) -> None:
         """Refuse pixels, and more configurations, under a version that says they are those that were published."""
@@ -357,7 +350,7 @@ class _Push:
         if self.repository.find_snapshot(self.revision) is None:
             self.api.create_branch(**self.repo_arguments, branch=self.revision, exist_ok=True)
         made = self.repository.snapshot(self.revision)
-        self._check_private(made)
+        self.repository.check_private(made, wanted=self.private)
         return made
 
     def _commit(self, head: Snapshot) -> str:

@@ -139,6 +139,14 @@ class Repository:
         if (missing := missing_right(self.api.whoami(), self.repo_id)) is not None:
             raise HubError(f"{self.repo_id}: the token {printable(missing)}; {ADVICE_BY_STATUS[403]}")
 
+    def check_private(self, snapshot: Snapshot, *, wanted: bool) -> None:
+        """Raise HubError if the repository is public and was to be private: nothing is published by mistake."""
+        if wanted and not snapshot.private:
+            raise HubError(
+                f"{self.repo_id}: is public, but --private was given; make it private on the Hub first, or choose "
+                "another name"
+            )
+
     def snapshot(self, revision: str) -> Snapshot:
         """Return the files of a branch, tag or commit; errors are the library's."""
         info = self.api.repo_info(**self.repo_arguments, revision=revision)

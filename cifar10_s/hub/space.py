@@ -80,6 +80,8 @@ class Space:
         repository, api = self.repository, self.repository.api
         head = repository.find_snapshot(MAIN_BRANCH)
         self._check(head)
+        if head is not None:
+            repository.check_private(head, wanted=private)
         difference = _compare(files, head)
         status = "dry run" if dry_run else "published" if difference else "unchanged"
         commit = None if head is None else head.commit

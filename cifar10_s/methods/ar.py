@@ -95,14 +95,14 @@ class Autoregressive(Method):
         shape, labels = images.shape[1:], images.labels
         l2, processes = self.bound(shape).l2, self.processes(len(images.class_names), shape, options.seed)
 
-        def draw(chunk: int) -> NDArray[np.float32]:
+        def draw(chunk: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
             random = generator(options.seed, self.name, "noise", str(chunk))
             of_chunk = labels[chunk * CHUNK_IMAGES : (chunk + 1) * CHUNK_IMAGES]
             noise = np.empty((len(of_chunk), *shape), np.float32)
             for label in np.unique(of_chunk):
                 members = np.flatnonzero(of_chunk == label)
                 noise[members] = scale_to(self._noise(processes[label], random, len(members), shape), l2)
-            return noise
+            return noise[rows]
 
         return adding(lambda rows: by_chunk(rows, draw))
 

@@ -137,14 +137,10 @@ def add_noise(images: LabeledImages, noise: Callable[[Rows], NDArray[np.float32]
     return images.with_transform(adding(noise)).pixels
 
 
-def by_chunk(rows: Rows, draw: Callable[[int], NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return ``rows`` of noise that is drawn in chunks: ``draw(i)`` returns that of chunk ``i`` of `CHUNK_IMAGES`."""
-    index = row_numbers(rows)
-    parts = [
-        draw(int(chunk))[index[index // CHUNK_IMAGES == chunk] % CHUNK_IMAGES]
-        for chunk in np.unique(index // CHUNK_IMAGES)
-    ]
-    return np.concatenate(parts)
+def by_chunk(rows: Rows, draw: Callable[[int, NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return ``rows`` of noise drawn in chunks of `CHUNK_IMAGES`: ``draw(i, rows)`` returns rows of chunk ``i``."""
+    chunks, within = np.divmod(row_numbers(rows), CHUNK_IMAGES)
+    return np.concatenate([draw(int(chunk), within[chunks == chunk]) for chunk in np.unique(chunks)])
 
 
 def scale_to(noise: NDArray[np.floating[Any]], l2: float) -> NDArray[np.float32]:

@@ -87,8 +87,7 @@ class Work:
     ) -> None:
         self.method, self.images, self.runtime, self.seed = method, images, runtime, seed
         self.round_size = round_size
-        self.pixels = torch.from_numpy(np.ascontiguousarray(images.pixels)).to(runtime.device)
-        self.labels = torch.from_numpy(images.labels).to(runtime.device)
+        self.pixels, self.labels = runtime.put(images.pixels, images.labels)
         rows = len(images.class_names) if method.classwise else len(images)
         self.noise = torch.zeros((rows, *images.pixels.shape[1:]), dtype=torch.float16, device=runtime.device)
         self.done = self.passed = 0

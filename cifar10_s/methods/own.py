@@ -91,6 +91,8 @@ def _settings_reason(method: Method) -> str | None:
     """Return why the numbers of a method cannot be recorded, or None if they can."""
     try:
         settings = method.settings()
+        if not isinstance(settings, dict):
+            return f"its fields: settings() returned {type(settings).__name__}: expected a dict of numbers and texts"
         if json.loads(json.dumps(settings, allow_nan=False)) != settings:
             return "its fields: expected numbers, texts, lists and None, which JSON gives back as they are"
     except Exception as error:  # a user's method can raise anything

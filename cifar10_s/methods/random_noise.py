@@ -1,14 +1,15 @@
 """Uniform random noise: the control for every other method."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.common.options import Options
-from cifar10_s.common.rng import generator
+from cifar10_s.common.rng import generator, skip_floats
 from cifar10_s.data.images import Images, Transform
-from cifar10_s.methods.base import CHUNK_IMAGES, Bound, Method, adding, by_chunk
+from cifar10_s.methods.base import Bound, Method, adding, by_chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,13 @@ class SamplewiseNoise(Method):
 
     def transform(self, images: Images, options: Options) -> Transform:
         """See `Method.transform`; runs on the CPU."""
-        shape = (CHUNK_IMAGES, *images.shape[1:])
+        shape = images.shape[1:]
 
-        def draw(chunk: int) -> NDArray[np.float32]:
-            uniform = generator(options.seed, self.name, str(chunk)).random(shape, dtype=np.float32)
-            return np.asarray((2 * uniform - 1) * self.epsilon, np.float32)
+        def draw(chunk: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            # Of large images, a part is less than a chunk.
+            first, random = int(rows.min()), generator(options.seed, self.name, str(chunk))
+            skip_floats(random, first * math.prod(shape))
+            uniform = random.random((int(rows.max()) + 1 - first, *shape), dtype=np.float32)
+            return np.asarray((2 * uniform[rows - first] - 1) * self.epsilon, np.float32)
 
         return adding(lambda rows: by_chunk(rows, draw))

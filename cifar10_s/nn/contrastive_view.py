@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cifar10_s.common.grey import grey_weights
+
 # Attempts to draw a crop within the image; then it is the whole image, or as much of it as the ratios allow.
 ATTEMPTS = 10
 RATIOS = (3 / 4, 4 / 3)
-GREY = (0.299, 0.587, 0.114)
 # The changes of colour, in the order of `ContrastiveView.factors`.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -96,7 +97,7 @@ class ContrastiveView:
         if change == CONTRAST:
             mean = _grey(levels).mean((1, 2), keepdim=True)
             return (mean + factor * (levels - mean)).clamp(0, 255)
-        if levels.shape[3] != len(GREY):
+        if levels.shape[3] != 3:
             return levels
         if change == SATURATION:
             grey = _grey(levels)
@@ -129,9 +130,7 @@ def _resampling(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 def _grey(levels: Tensor) -> Tensor:
     """Return the grey of images, (B, H, W, 1)."""
-    channels = levels.shape[3]
-    weights = GREY if channels == len(GREY) else (1 / channels,) * channels
-    return (levels * levels.new_tensor(weights)).sum(3, keepdim=True)
+    return (levels * levels.new_tensor(grey_weights(levels.shape[3]))).sum(3, keepdim=True)
 
 
 def turned_hue(levels: Tensor, turns: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifar10_s.common.allocator import keep_freed_memory
@@ -90,6 +92,11 @@ class Runtime:
     def place(self, net: Network) -> Network:
         """Move a network to the device, with channels-last filters."""
         return net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def put(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Return images and their labels as tensors on the device; on a CPU, contiguous arrays share their memory."""
+        levels = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        return levels, torch.from_numpy(labels).to(self.device)
 
     def autocast(self) -> torch.autocast:
         """Run networks in the device's precision within the context."""

@@ -23,6 +23,13 @@ def multistep(learning_rate: float, progress: float, milestones: Iterable[float]
     return learning_rate * 0.1 ** sum(progress >= milestone for milestone in milestones)
 
 
+def one_cycle(learning_rate: float, progress: float, warmup: float = 0.0) -> float:
+    """Return the learning rate after a share of the training: it rises over the warm-up, then falls along a cosine."""
+    if progress < warmup:
+        return learning_rate * progress / warmup
+    return float(learning_rate * (1 + np.cos(np.pi * (progress - warmup) / (1 - warmup))) / 2)
+
+
 class DivergedError(ArithmeticError):
     """Weights that are not finite: the training has failed."""
 

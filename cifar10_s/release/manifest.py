@@ -1,16 +1,13 @@
 """Read and write the manifest of a release, ``manifest.json``, as typed records."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from cifar10_s.common import typed_json
-from cifar10_s.data.images import OtherLabels
+from cifar10_s.data.images import OtherLabels, values_sha256
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.release.attribution import NO_ATTRIBUTION, Attribution
 from cifar10_s.release.layout import TEST
@@ -107,11 +104,6 @@ class OtherColumn:
         """Return the column of labels that all splits have."""
         names = next(iter(splits.values())).names
         return cls(names=names, values_sha256={split: values_sha256(labels.values) for split, labels in splits.items()})
-
-
-def values_sha256(values: NDArray[np.int64]) -> str:
-    """Return the SHA-256 of whole numbers as little-endian int64."""
-    return hashlib.sha256(values.astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from cifar10_s.data.codec import MAX_PIXELS, PNG_COLOR_TYPES, check_plain_png, d
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.parquet import READ_ERRORS
 from cifar10_s.data.stream import Stream
+from cifar10_s.data.whole_numbers import to_arrow, to_numpy
 from cifar10_s.errors import SourceError
 from cifar10_s.release.layout import IMAGE_COLUMN, LABEL_COLUMN
 
@@ -54,7 +55,7 @@ class RowGroup:
             raise SourceError(f"{self.file}: a row group declares {self.rows} rows, holds {len(column)}")
         if column.field("path").null_count != self.rows:
             raise SourceError(f"{self.file}: an image has a path: expected only its bytes")
-        files = column.field("bytes").take(pa.array(rows)).to_pylist()
+        files = column.field("bytes").take(to_arrow(rows)).to_pylist()
 
         def name(i: int) -> str:
             return self.name(self.start + int(rows[i]))
@@ -160,7 +161,7 @@ class StoredSplit:
         """
         parts = [np.empty(0, np.int64)]
         for file in self.files:
-            labels = _column(file, None, LABEL_COLUMN).to_numpy()
+            labels = to_numpy(_column(file, None, LABEL_COLUMN))
             wrong = np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))
             if len(wrong):
                 expected = f"expected a label from 0 to {len(self.class_names) - 1}"
@@ -175,7 +176,7 @@ class StoredSplit:
 
     def values(self, column: str) -> NDArray[np.int64]:
         """Return the values of another column, (N,) int64; raise SourceError if one is missing."""
-        return np.concatenate([np.empty(0, np.int64), *(_column(file, None, column).to_numpy() for file in self.files)])
+        return np.concatenate([np.empty(0, np.int64), *(to_numpy(_column(file, None, column)) for file in self.files)])
 
     @cached_property
     def num_bytes(self) -> int:

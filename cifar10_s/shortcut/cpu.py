@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.common.jit import compiled_or_plain
+from cifar10_s.common.read_only import read_only
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.shortcut.cpu_kernel import STRIP, accumulate, accumulate_plain, gather
 from cifar10_s.shortcut.moments import Int64Array, Moments, channel_pairs, no_moments
@@ -32,15 +33,8 @@ def _kernel(channels: int) -> Callable[..., None]:
     """Return `accumulate`, or `accumulate_plain` if the kernel does not compile here; decided once."""
     no_rows, no_numbers = np.empty((0, channels), np.uint8), np.empty(0, np.int64)
     no_totals = np.empty((0, 0, 0), np.uint32)
-    nothing = _read_only(no_rows), no_numbers, no_numbers, tuple(range(channels)), no_totals
+    nothing = read_only(no_rows), no_numbers, no_numbers, tuple(range(channels)), no_totals
     return compiled_or_plain(accumulate, accumulate_plain, nothing)
-
-
-def _read_only(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a read-only view; numba takes this for another type, so the kernel is compiled for it alone."""
-    view = rows.view()
-    view.flags.writeable = False
-    return view
 
 
 class CompiledSums:
@@ -68,7 +62,7 @@ class CompiledSums:
 
     def add(self, pixels: NDArray[np.uint8], labels: Int64Array) -> None:
         """See `Sums.add`; one thread at a time."""
-        rows = _read_only(np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(self._shape)))
+        rows = read_only(pixels).reshape(len(pixels), math.prod(self._shape))
         for part in chunks(len(rows), self._flush):
             counts = np.bincount(labels[part], minlength=len(self._counts))
             for label in np.flatnonzero(self._pending + counts > self._flush).tolist():

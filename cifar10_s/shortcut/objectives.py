@@ -66,10 +66,7 @@ class Deviations:
     @cached_property
     def spread(self) -> NDArray[Any]:
         """N²·Var[S] = N·ΣS² - (ΣS)², (H, W, 2^C); ξ only shifts S, so only the signs of x matter."""
-        weights = [
-            self._signs[:, i] * self._signs[:, j] * (1 if i == j else 2) for i, j in channel_pairs(self.channels)
-        ]
-        return np.asarray(self.count * (self.products @ np.stack(weights)) - self._signed**2)
+        return signed_variance(self.count, self._signed, self.products, self._signs)
 
     @cached_property
     def pooled_spread(self) -> NDArray[Any]:
@@ -84,12 +81,12 @@ class Deviations:
 
 def mean_over_variance(deviations: Deviations) -> Float64Array:
     """Return E[S] / Var[S], S = Σ_j |x_j - ξ_j|, x in [0, 1]: the paper's Eq. 2."""
-    return _ratio(255 * deviations.count * deviations.total, deviations.spread)
+    return ratio(255 * deviations.count * deviations.total, deviations.spread)
 
 
 def mean_over_std(deviations: Deviations) -> Float64Array:
     """Return mean / standard deviation of |x_j - ξ_j| over images and channels: as in the authors' code."""
-    return np.sqrt(_ratio(deviations.total**2, deviations.pooled_spread))
+    return np.sqrt(ratio(deviations.total**2, deviations.pooled_spread))
 
 
 def mean_minus_variance(deviations: Deviations) -> Float64Array:
@@ -98,11 +95,17 @@ def mean_minus_variance(deviations: Deviations) -> Float64Array:
     return np.asarray((scale * deviations.total - deviations.spread) / scale**2, np.float64)
 
 
-def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Float64Array:
+def signed_variance(count: int, signed: NDArray[Any], products: NDArray[Any], signs: NDArray[Any]) -> NDArray[Any]:
+    """Return N²·Var[Σ_j s_j x_j] for signs (M, C), (…, M), from Σ_j s_j Σ x_j, (…, M), and products as of `Moments`."""
+    weights = [signs[:, i] * signs[:, j] * (1 if i == j else 2) for i, j in channel_pairs(signs.shape[1])]
+    return np.asarray(count * (products @ np.stack(weights)) - signed**2)
+
+
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Float64Array:
     """Divide: infinity if only the denominator is 0; 0 if both are, as the images do not deviate at all."""
-    ratio = np.where(numerator == 0, 0.0, np.inf)
+    quotient = np.where(numerator == 0, 0.0, np.inf)
     # NumPy calls it unsafe to convert Python's integers to floats.
-    return np.asarray(np.divide(numerator, denominator, out=ratio, where=denominator != 0, casting="unsafe"))
+    return np.asarray(np.divide(numerator, denominator, out=quotient, where=denominator != 0, casting="unsafe"))
 
 
 Ranking = Callable[[Float64Array], Float64Array]

@@ -106,6 +106,9 @@ def best_colors(
     Ties are broken as in the search: the larger mean deviation, then the lower colour.
     """
     score = look_up("objective", objective, SEARCHED).score
+    check_classes(images)
+    if classes is not None and classes < 1:
+        raise UsageError(f"classes: expected at least 1, got {classes}")
     maps, colors = [], []
     for deviations in islice(_by_class(images, options, classes), classes):
         scored = score(deviations)

@@ -30,6 +30,7 @@ from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
+from cifar10_s.shortcut.objectives import ratio, signed_variance
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import pixel_survival
 
@@ -176,7 +177,7 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) ->
 
 
 def highest_level(augmentation: Augmentation) -> int:
-    """Return the highest level that solarize leaves as it is, and posterize: it drops the last bit.
+    """Return the highest level that neither solarize nor posterize changes; the latter drops the last bit.
 
     Raises
     ------
@@ -293,6 +294,8 @@ def _by_class(images: Images, options: Options, layout: Layout) -> Iterator[tupl
             is_large = 2 * (255 * images.shape[-1] * count) ** 2 > 2**53
             dtype = object if is_large else np.int64
             yield count, moments.sums[label][rows].astype(dtype), moments.products[label][rows].astype(dtype)
+        # Freed before the sums of the next classes are allocated.
+        del moments
 
 
 def _noise_and_signal(
@@ -301,12 +304,10 @@ def _noise_and_signal(
     """Return N² times the noise and the signal of every colour at every position, (B, rows, W, M) integers."""
     colors = slots.palette.astype(sums.dtype)
     signs = np.where(2 * slots.palette.astype(np.int64) < slots.top, 1, -1).astype(sums.dtype)
-    pairs = channel_pairs(sums.shape[-1])
-    weights = np.stack([signs[:, i] * signs[:, j] * (1 if i == j else 2) for i, j in pairs])
-    noise = count * (products @ weights) - (sums @ signs.T) ** 2
-    squares = products[..., [i == j for i, j in pairs]].sum(-1)[..., np.newaxis]
+    noise = signed_variance(count, sums @ signs.T, products, signs)
+    squares = products[..., [i == j for i, j in channel_pairs(sums.shape[-1])]].sum(-1)[..., np.newaxis]
     signal = count * (squares - 2 * (sums @ colors.T) + count * (colors**2).sum(1))
-    return np.asarray(noise), np.asarray(signal)
+    return noise, np.asarray(signal)
 
 
 def _find(
@@ -327,25 +328,14 @@ def _find(
             np.stack([of[:, row, at][..., color] for at, color in zip((left, right), marks.colors.T, strict=True)])
             for of in (noise, signal)
         )
-        cost = np.minimum(_ratio(noises.sum(0), signals.sum(0), INVISIBLE) * UNIT, INVISIBLE).astype(np.int64)
+        cost = np.where(signals.sum(0) == 0, INVISIBLE, ratio(noises.sum(0), signals.sum(0)) * UNIT)
+        cost = np.minimum(cost, INVISIBLE).astype(np.int64)
         best = cost.argmin(1)[:, np.newaxis]
         costs.append(np.take_along_axis(cost, best, 1)[:, 0])
         chosen.append(best[:, 0])
         signals, noises = (np.take_along_axis(of, best[np.newaxis], 2)[:, :, 0] for of in (signals, noises))
-        scores.append(np.moveaxis(_score(signals, noises), 0, -1))
+        scores.append(np.moveaxis(ratio(signals, noises), 0, -1))
     return _Found(np.stack(costs), np.stack(chosen), np.stack(scores))
-
-
-def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: float) -> NDArray[np.float64]:
-    """Divide; if the denominator is 0, return ``otherwise``."""
-    ratio = np.full(numerator.shape, float(otherwise))
-    # NumPy calls it unsafe to convert Python's integers to floats.
-    return np.asarray(np.divide(numerator, denominator, out=ratio, where=denominator != 0, casting="unsafe"))
-
-
-def _score(signal: NDArray[Any], noise: NDArray[Any]) -> NDArray[np.float64]:
-    """Return signal to noise; 0 if the mark is not seen at all."""
-    return np.where(signal == 0, 0.0, _ratio(signal, noise, np.inf))
 
 
 def _slot_costs(found: _Found, slots: Slots, marks: _Marks) -> Int64Array:

@@ -19,6 +19,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.grey import grey_weights
 from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
 from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.shortcut import Shortcut
@@ -31,8 +32,6 @@ AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
 MAX_PIXELS = 16
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
 MEAN_LEVEL = 120
-# The weights of red, green and blue in grey (ITU-R BT.601).
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 # Degrees of rotation, share of a row's number that shears it, and change of a factor, at full strength (AutoAugment).
 ROTATION, SHEAR, BLEND = 30.0, 0.3, 0.9
 # Bits dropped at full strength.
@@ -111,7 +110,8 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     Examples
     --------
     >>> import cifar10_s
-    >>> from cifar10_s.shortcut.augmentation import Augmentation
+    >>> from cifar10_s.common.grey import grey_weights
+    from cifar10_s.shortcut.augmentation import Augmentation
     >>> from cifar10_s.shortcut.survival import crop_survival
     >>> pairs = cifar10_s.search(cifar10_s.load_images("sample"), objective="spread", pixels=2)
     >>> crop_survival(pairs, (8, 8), Augmentation.of(8, 8)).lost_share
@@ -353,9 +353,8 @@ def _changes(strength: float, inverted: int) -> Iterator[Change]:
 
 def _grey(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the grey of colours, with equal weights if they do not have three channels."""
-    channels = levels.shape[-1]
-    weights = LUMA_WEIGHTS if channels == 3 else (1 / channels,) * channels
-    return np.asarray(np.rint(sum(levels[..., i] * weight for i, weight in enumerate(weights))))[..., np.newaxis]
+    weights = enumerate(grey_weights(levels.shape[-1]))
+    return np.asarray(np.rint(sum(levels[..., i] * weight for i, weight in weights)))[..., np.newaxis]
 
 
 def _moves(size: tuple[int, int], augmentation: Augmentation, strength: float) -> Iterator[Int64Array]:

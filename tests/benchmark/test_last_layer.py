@@ -12,7 +12,7 @@ from torch import nn
 from cifar10_s.benchmark.strategies.base import Strategy
 from cifar10_s.benchmark.strategies.last_layer import LastLayer
 from cifar10_s.benchmark.train import accuracy
-from cifar10_s.errors import UsageError
+from cifar10_s.errors import SourceError, UsageError
 from cifar10_s.nn.networks.registry import NETWORKS, make_network
 from cifar10_s.nn.runtime import Runtime
 
@@ -60,9 +60,16 @@ def test_every_kind_of_network_has_a_last_layer(name):
     assert CPU.logits(net, torch.from_numpy(few.pixels)).isfinite().all()
 
 
-@pytest.mark.parametrize("net", [nn.Sequential(nn.Flatten(), nn.Linear(192, 7)), nn.Conv2d(3, 4, 8)])
-def test_a_network_that_ends_otherwise_gets_one_line(net):
-    with pytest.raises(UsageError, match="expected a network whose last layer is linear, with an output for each of 4"):
+@pytest.mark.parametrize(
+    ("net", "error", "line"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(192, 7)), UsageError,
+         "expected a network whose last layer is linear, with an output for each of 4"),
+        (nn.Conv2d(3, 4, 8), SourceError, "Conv2d: has no linear layer as its classifier"),
+    ],
+)  # fmt: skip
+def test_a_network_that_ends_otherwise_gets_one_line(net, error, line):
+    with pytest.raises(error, match=line):
         refitted(net=net)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+import cifar10_s
 from cifar10_s.benchmark.measures.auto_attack import AutoAttack
 from cifar10_s.benchmark.measures.registry import MEASURES, find_measure
 from cifar10_s.cli.app import app
@@ -116,6 +117,11 @@ def test_what_cannot_be_measured_is_said_before_the_training():
     MEASURES["autoattack"].check(10, (4, 9))
     with pytest.raises(UsageError, match="expected 1 or more images, got 0"):
         MEASURES["autoattack"].limited(0)
+
+
+def test_a_limit_of_nothing_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="measure limit: there is nothing to measure"):
+        cifar10_s.bench("nowhere", tmp_path / "r.jsonl", measure_limit=8)
 
 
 def test_bench_measures_and_tables_show_it(release, tmp_path):

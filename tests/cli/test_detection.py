@@ -86,6 +86,18 @@ def test_pictures_and_recovered_images(capsys, release, tmp_path):
     assert sorted(clean.rglob("*")) == before
 
 
+def test_a_home_is_expanded(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "there").mkdir()
+    status, lines, errors = audit(capsys, "sample", "--clean", "~/there")
+    assert (status, lines) == (2, [])
+    assert errors == [
+        f"cifar10-s: {tmp_path / 'there'}: is there already: expected a new folder to write; choose another"
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert audit(capsys, "sample", "--clean", "~nobody-at-all/x", "--json")[2][-1].startswith("wrote ")
+
+
 def test_noise_and_its_picture(capsys, tmp_path):
     random = np.random.default_rng(0)
     labels = np.arange(600) % 2

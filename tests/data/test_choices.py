@@ -621,3 +621,8 @@ def test_part_of_cifar10_is_not_called_cifar10():
     assert whole.is_cifar10
     assert (part.is_cifar10, part.title) == (False, "CIFAR-10 (limit 5)")
     assert (swapped.is_cifar10, swapped.title) == (False, "CIFAR-10 (train split test)")
+
+
+def test_a_class_with_a_comma_is_chosen_by_its_number():
+    with pytest.raises(UsageError, match="'tench, Tinca' has a comma, which separates names: give the class's number"):
+        Choices(classes=("tench, Tinca", "dog"))

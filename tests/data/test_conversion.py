@@ -248,3 +248,9 @@ def test_a_stream_converts_to_the_same_bits(tmp_path, block):
     rows = np.arange(0, len(images), block)
     assert np.array_equal(images.read(rows), images.load().pixels[rows])
     assert images.shape == (40, 7, 7, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_pixels_that_are_too_long_get_a_line(channels):
+    with pytest.raises(SourceError, match="1×40 is too long to be scaled to a shorter side of 4096"):
+        Conversion(resize=4096).apply_to_pixels(np.zeros((1, 1, 40, channels), np.uint8))

@@ -123,3 +123,13 @@ def test_two_tables_and_strays_get_a_line(tmp_path):
     (tmp_path / "notes.doc").rename(tmp_path / "metadata.jsonl")
     with pytest.raises(SourceError, match=r"expected one table of labels, got metadata.csv, metadata.jsonl"):
         load_images(tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0], [True, False], [0, "one"]])
+def test_labels_of_another_kind_are_not_called_missing(tmp_path, labels):
+    write(tmp_path, [("a.png", "cat"), ("b.png", "dog")])
+    (tmp_path / "metadata.csv").unlink()
+    lines = [json.dumps({"file_name": name, "label": label}) for name, label in zip(("a.png", "b.png"), labels)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    with pytest.raises(SourceError, match="labels: expected whole numbers or texts, got others"):
+        load_images(tmp_path)

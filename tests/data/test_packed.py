@@ -233,6 +233,9 @@ def test_labels_of_shards_are_chosen_as_columns_are(tmp_path):
     images = load_images(path, choices=Choices(label_column="label"))
     assert images.labels.tolist() == [1, 0]
     assert images.other_labels["coarse_label"].values.tolist() == [0, 0]
+    named = [{**row, "image": "x.png"} for row in rows]
+    again = load_images(pack(tmp_path / "d.tar", samples(named, "json")), choices=Choices(label_column="label"))
+    assert again.labels.tolist() == [1, 0], "a key of the JSON that is called image"
     texts = pack(tmp_path / "b.tar", samples(["dog", "cat"], "cls", image="jpg"))
     assert load_images(texts).class_names == ("cat", "dog")
     two = samples([0, 1]) | {"000000.seg.png": FILES[5], "000001.seg.png": FILES[6]}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support.images import make_images
 from support.streams import InTurn, stream_of
 
+import cifar10_s
 from cifar10_s.detection import votes as votes_module
 from cifar10_s.detection.votes import count_colors, take_votes
 from cifar10_s.detection.votes_plain import count_plain, pack, unpack, vote_plain
@@ -122,3 +123,10 @@ def test_packed_colours_are_unpacked(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
     assert np.array_equal(unpack(pack(pixels), channels), pixels)
     assert len(np.unique(pack(pixels))) == len(np.unique(pixels.reshape(-1, channels), axis=0))
+
+
+def test_a_group_of_classes_without_images_has_no_votes():
+    """Of few classes at a time, one may be all that a group has."""
+    images = make_images(count=40, classes=5)
+    few = images.take(np.flatnonzero(images.labels != 2))
+    assert cifar10_s.audit(few, memory="1KB").findings == cifar10_s.audit(few).findings

@@ -59,4 +59,4 @@ def test_a_release_is_read_without_what_makes_it(release):
     assert imported("info", release.folder) == (0, set())
     status, names = imported("audit", release.folder, "-c", "ops")
     assert status == 1
-    assert not names & {"datasets", "sklearn", "torch"}
+    assert not names & {"datasets", "pandas", "sklearn", "torch"}

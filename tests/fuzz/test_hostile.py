@@ -66,6 +66,7 @@ def test_many_hostile_inputs(checked, reader):
         checked(reader).check(data)
 
 
+@pytest.mark.work
 def test_every_reader_reads_its_seeds(checked):
     """Otherwise, the inputs made from them would test nothing."""
     refused = {reader: sum(map(checked(reader)._refused, checked(reader).seeds)) for reader in HARNESSES}

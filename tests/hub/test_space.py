@@ -103,3 +103,11 @@ def test_push_publishes_the_site_beside_the_dataset(hub, tmp_path, capfd):
     assert hub.files("me/digits-s").keys() >= {"manifest.json", RESULTS}
     assert cli.run([*arguments, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["space"]["status"] == "unchanged"
+
+
+def test_what_shall_be_private_is_not_put_where_everyone_sees_it(hub, folder):
+    hub.repos[SITE] = Repo(False)
+    hub.repos[SITE].commit("main", {MARKER: File(b"{}")}, "mine")
+    with pytest.raises(HubError, match="is public, but --private was given"):
+        publish(hub, folder, private=True)
+    assert len(hub.repos[SITE].messages) == 1

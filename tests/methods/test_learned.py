@@ -275,6 +275,7 @@ def test_pue_without_weight_noise_is_class_wise_em(changes):
     assert not np.array_equal(pue.noise(images, on_cpu()), TRIED["pue"].noise(images, on_cpu()))
 
 
+@pytest.mark.work
 def test_weight_noise_stays_once_the_error_was_small(monkeypatch):
     """Also if the error grows again, and if the work goes on from a checkpoint."""
     errors = [0.6, 0.5, 0.4, 0.7, 0.9, 0.9]

@@ -153,6 +153,14 @@ again, taken, ends_with_ops = Shift(), Shift(name="em"), Shift(name="shift-ops")
 odd_summary, odd_field = Shift(summary="a | b"), Shift(levels=np.int64(3))
 
 
+class Listed(Shift):
+    def settings(self):
+        return [1]
+
+
+listed = Listed()
+
+
 def names(*configurations, **options):
     return [recipe.name for recipe in select(configurations, **options)]
 
@@ -201,6 +209,7 @@ def test_the_noise_of_other_code_is_other_work(sample):
         ([own("ends_with_ops")], "name: expected up to 40 lower-case letters and digits, .* got 'shift-ops'"),
         ([own("odd_summary")], "summary: expected one line of 1 to 200 letters, .* got 'a | b'"),
         ([own("odd_field")], "its fields: expected numbers, texts, lists and None, .* int64"),
+        ([own("listed")], r"its fields: settings\(\) returned list: expected a dict"),
         (["tiels"], "unknown configuration 'tiels': expected one of clean, .*, all, your own as package.module:name"),
     ],
 )

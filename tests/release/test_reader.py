@@ -76,3 +76,14 @@ def test_images_that_cannot_be_cached_are_used_all_the_same(tmp_path, monkeypatc
         with FileLock(path.with_suffix(".lock")):
             reader._to_cache(path, images)
     assert not path.exists()
+
+
+def test_a_damaged_cache_is_as_if_there_were_none(tmp_path):
+    """Whatever zipfile makes of it: 14 of the flips are of kinds that it does not read, or of encryption."""
+    images, path = LabeledImages(np.zeros((2, 2, 2, 3), np.uint8), np.zeros(2, np.int64), ("a",)), tmp_path / "x.npz"
+    reader._to_cache(path, images)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        for flip in (1, 64):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :])
+            assert isinstance(reader._from_cache(path, ("a",)), LabeledImages | None)

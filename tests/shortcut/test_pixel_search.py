@@ -19,6 +19,8 @@ import cifar10_s
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut import cpu as compiled_sums
+from cifar10_s.shortcut import spread
+from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.moments import Moments, channel_pairs, no_moments
 from cifar10_s.shortcut.objectives import RANDOM, SEARCHED, Deviations, Objective, mean_over_variance
 from cifar10_s.shortcut.pixel_search import _choose, _deviations, best_colors, find_pixels, score_maps, search
@@ -197,6 +199,14 @@ def test_a_class_without_images_gets_a_line():
     images = LabeledImages(np.zeros((2, 2, 2, 3), np.uint8), np.array([0, 2]), ("a", "b", "c"))
     with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
         search(images, device="cpu")
+    with pytest.raises(UsageError, match=r"class 1 \(b\) has no images"):
+        cifar10_s.score_maps(images, device="cpu")
+
+
+@pytest.mark.parametrize("classes", [0, -1])
+def test_maps_of_no_class_get_a_line(sample, classes):
+    with pytest.raises(UsageError, match=f"classes: expected at least 1, got {classes}"):
+        cifar10_s.score_maps(sample, device="cpu", classes=classes)
 
 
 def test_without_numba_the_result_is_the_same(sample, monkeypatch):
@@ -305,7 +315,8 @@ def as_tuples(shortcut):
     ]
 
 
-def test_the_sums_of_some_classes_are_gone_before_the_next_are_made(monkeypatch):
+@pytest.mark.parametrize("objective", ["mean-over-variance", "spread"])
+def test_the_sums_of_some_classes_are_gone_before_the_next_are_made(monkeypatch, objective):
     """Otherwise twice the stated memory would be needed."""
     made = []
 
@@ -316,9 +327,11 @@ def test_the_sums_of_some_classes_are_gone_before_the_next_are_made(monkeypatch)
     def one_class_at_a_time(images, options, **_):
         for _ in range(3):
             assert all(sums() is None for sums in made)
-            yield track(Moments(np.ones(1, int), np.ones((1, 2, 2, 3), int), np.ones((1, 2, 2, 6), int)))
+            yield track(Moments(np.ones(1, int), np.ones((1, 8, 8, 3), int), np.ones((1, 8, 8, 6), int)))
 
-    module = sys.modules[cifar10_s.search.__module__]
+    module = spread if objective == "spread" else sys.modules[cifar10_s.search.__module__]
     monkeypatch.setattr(module, "moments_by_class", one_class_at_a_time)
-    list(module._by_class(make_images(), on_cpu()))
+    layout = [spread.arrange(8, 8, 2, Augmentation.of(8, 8))] if objective == "spread" else []
+    for _ in module._by_class(make_images(), on_cpu(), *layout):
+        pass
     assert len(made) == 3

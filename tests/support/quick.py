@@ -8,8 +8,8 @@ from typing import Any
 # What builds a release or reads all of CIFAR-10, trains a network, or starts a process, a browser or a Hub.
 FIXTURES = {"hub", "jpeg_copy", "release", "short_archive", "tiny"}
 NAMES = {
-    "Popen", "apply", "bench", "browse", "build", "load_dataset", "noise", "outcome", "perturb", "push", "ray",
-    "renew", "subprocess", "violations",
+    "DVae", "Popen", "Run", "apply", "bench", "browse", "build", "load_dataset", "noise", "outcome", "perturb", "push",
+    "ray", "renew", "subprocess", "train_run", "violations", "write_site",
 }  # fmt: skip
 
 

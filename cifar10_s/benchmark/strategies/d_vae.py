@@ -1,6 +1,5 @@
 """D-VAE: purify the training images by a variational autoencoder that is trained on them."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from cifar10_s.data.images import LabeledImages, to_uint8
 from cifar10_s.errors import UsageError
 from cifar10_s.nn.networks.disentangling_vae import DisentanglingVae, Split
 from cifar10_s.nn.runtime import Runtime
-from cifar10_s.nn.trainer import DivergedError, Trainer
+from cifar10_s.nn.trainer import DivergedError, Trainer, one_cycle
 
 # Takes the network, (B, C, H, W) images in [0, 1] and (B,) labels; returns new images in [0, 1].
 Purification = Callable[[DisentanglingVae, Tensor, Tensor], Tensor]
@@ -153,7 +152,7 @@ class DVae:
             width=self.width, blocks=self.blocks, latent=self.latent,
         )  # fmt: skip
         trainer = Trainer(runtime, net, optimizer="adamw", momentum=0.0, weight_decay=0.0, clip=self.clip)
-        pixels, labels = _on_device(runtime, images)
+        pixels, labels = runtime.put(images.pixels, images.labels)
         size = min(self.batch, len(images))
         steps = len(images) // size
         net.train()
@@ -173,12 +172,7 @@ class DVae:
             split, images, rate_target=rate_target, rate_weight=self.rate_weight,
             energy=self.energy if progress >= self.free else None,
         )  # fmt: skip
-        trainer.descend(loss, self.learning_rate * (1 + math.cos(math.pi * progress)) / 2)
-
-
-def _on_device(runtime: Runtime, images: LabeledImages) -> tuple[Tensor, Tensor]:
-    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels))
-    return pixels.to(runtime.device), torch.from_numpy(images.labels).to(runtime.device)
+        trainer.descend(loss, one_cycle(self.learning_rate, progress))
 
 
 def _unit(pixels: Tensor) -> Tensor:
@@ -190,7 +184,7 @@ def _purified(
     runtime: Runtime, net: DisentanglingVae, images: LabeledImages, purify: Purification
 ) -> NDArray[np.uint8]:
     """Return purified (N, H, W, C) pixels."""
-    pixels, labels = _on_device(runtime, images)
+    pixels, labels = runtime.put(images.pixels, images.labels)
     size, parts = runtime.chunk(pixels), []
     with torch.inference_mode(), runtime.autocast():
         for part, of_part in zip(torch.split(pixels, size), torch.split(labels, size), strict=True):

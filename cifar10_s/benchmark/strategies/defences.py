@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cifar10_s.benchmark.strategies.randaugment import grey_weights
 from cifar10_s.common.extras import require
+from cifar10_s.common.grey import grey_weights
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.data.images import LabeledImages, to_uint8
 from cifar10_s.errors import UsageError

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cifar10_s.benchmark.weights import last_linear
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.errors import UsageError
 from cifar10_s.nn.crop_flip import CropAndFlip
@@ -59,11 +60,13 @@ class LastLayer:
         Raises
         ------
         UsageError
-            If the network ends otherwise.
+            If that has not one output for each class.
+        SourceError
+            If the network has no linear layer.
         """
         layer = _last_layer(net, len(clean.class_names))
         chosen = random.choice(len(clean), min(self.count, len(clean)), replace=False)
-        pixels, labels = (torch.from_numpy(part[chosen]).to(runtime.device) for part in (clean.pixels, clean.labels))
+        pixels, labels = runtime.put(clean.pixels[chosen], clean.labels[chosen])
         optimizer = torch.optim.LBFGS(
             layer.parameters(), lr=self.learning_rate, max_iter=ITERATIONS, line_search_fn="strong_wolfe"
         )
@@ -79,13 +82,13 @@ class LastLayer:
 
 
 def _last_layer(net: nn.Module, classes: int) -> nn.Linear:
-    layers = [module for module in net.modules() if isinstance(module, nn.Linear)]
-    if not layers or layers[-1].out_features != classes:
+    layer = net.get_submodule(last_linear(net))
+    if not isinstance(layer, nn.Linear) or layer.out_features != classes:
         raise UsageError(
             f"deep feature reweighting: expected a network whose last layer is linear, with an output for each of "
             f"{classes} classes, got {type(net).__name__}: take another network"
         )
-    return layers[-1]
+    return layer
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-# The weights of red, green and blue in ITU-R BT.601, as in Pillow.
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+from cifar10_s.common.grey import grey_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +91,6 @@ def operate(
         result[-len(warps) :] = warped(result[-len(warps) :], warps, fill)
     back = torch.from_numpy(np.argsort(order)).to(levels.device)
     return result.round_().clamp_(0, 255).index_select(0, back)
-
-
-def grey_weights(channels: int) -> tuple[float, ...]:
-    """Return the weight of each channel in grey: `LUMA_WEIGHTS` for three channels, otherwise equal weights."""
-    return LUMA_WEIGHTS if channels == 3 else (1 / channels,) * channels
 
 
 def _grey(levels: Tensor) -> Tensor:

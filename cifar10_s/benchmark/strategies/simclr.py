@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cifar10_s.benchmark.weights import last_linear
 from cifar10_s.nn.contrastive_view import ContrastiveView
 from cifar10_s.nn.runtime import Runtime
-from cifar10_s.nn.trainer import Trainer
+from cifar10_s.nn.trainer import Trainer, one_cycle
 
 
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
@@ -108,14 +108,9 @@ class SimClr:
                 levels = pixels[part.to(pixels.device)].float()
                 views = torch.cat([self._view(levels, random) for _ in range(2)])
                 trainer.step(
-                    views, None, self._rate(number / (self.epochs * steps)),
+                    views, None, one_cycle(self.learning_rate, number / (self.epochs * steps), self.warmup),
                     loss=lambda projections, _: nt_xent(projections, self.temperature),
                 )  # fmt: skip
 
     def _view(self, levels: Tensor, random: np.random.Generator) -> Tensor:
         return ContrastiveView.draw(random, levels, self.strength, least_area=self.least_area)(levels)
-
-    def _rate(self, progress: float) -> float:
-        if progress < self.warmup:
-            return self.learning_rate * progress / self.warmup
-        return self.learning_rate * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2

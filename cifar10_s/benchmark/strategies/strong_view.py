@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cifar10_s.benchmark.strategies.randaugment import grey_weights, warped
+from cifar10_s.benchmark.strategies.randaugment import warped
+from cifar10_s.common.grey import grey_weights
 
 # The changes of `StrongView.jitter`, in the order in which their factors are drawn.
 BRIGHTNESS, CONTRAST, SATURATION = range(3)

@@ -22,6 +22,7 @@ from cifar10_s.data.codec import PNG_COLOR_TYPES
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found, UnlabelledError
+from cifar10_s.data.sources.in_memory import MAX_CLASSES
 from cifar10_s.data.sources.place import Folder, Place
 from cifar10_s.data.sources.split_names import TRAIN
 from cifar10_s.data.stream import Stream
@@ -33,8 +34,6 @@ BLOCK_BYTES = 64 << 20
 # class than this: most are summed eight at a time.
 READ_BYTES, MIN_READ_IMAGES_PER_CLASS = 4 << 20, 16
 PIXELS_SUFFIX, LABELS_SUFFIX, CLASS_NAMES_FILE = ".pixels.npy", ".labels.npy", "classes.txt"
-# More than any dataset has: without a limit, one broken label would create that many class names.
-MAX_CLASSES = 1 << 20
 
 
 @dataclass(frozen=True)

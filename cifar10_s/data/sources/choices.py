@@ -72,6 +72,10 @@ class Choices:
             raise UsageError(f"classes: expected a tuple of names or numbers, got the text {self.classes!r}")
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(str(name).strip() for name in self.classes))
+            if commas := [name for name in self.classes if "," in name]:
+                raise UsageError(
+                    f"--classes: {commas[0]!r} has a comma, which separates names: give the class's number"
+                )
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit: expected at least one image per class, got {self.limit}")
         for name, value in self.given().items():

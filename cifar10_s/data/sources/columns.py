@@ -15,7 +15,7 @@ from cifar10_s.data.sources.choices import Choices, option
 from cifar10_s.data.sources.found import UnlabelledError
 from cifar10_s.data.sources.parquet import is_binary
 from cifar10_s.data.sources.split_names import listed
-from cifar10_s.data.sources.whole_numbers import to_numpy
+from cifar10_s.data.whole_numbers import to_numpy
 from cifar10_s.errors import SourceError
 
 IMAGE, BYTES, CLASS, NUMBER, TEXT, OTHER = "image", "bytes", "class", "number", "text", "other"
@@ -157,6 +157,8 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
     SourceError
         If some are missing, are neither whole numbers nor texts, or are out of range.
     """
+    if of.kind == OTHER and pa.types.is_null(column.type):
+        raise SourceError(f"{name}: labels: expected whole numbers or texts, got others")
     if column.null_count == len(column):
         raise UnlabelledError(f"{name}: has no labels: all of them are missing")
     if column.null_count:

@@ -18,7 +18,7 @@ from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found, UnlabelledError
 from cifar10_s.data.sources.in_memory import numbered_images
 from cifar10_s.data.sources.place import Folder, Place
-from cifar10_s.data.sources.published import file_md5
+from cifar10_s.data.sources.published import is_known
 from cifar10_s.data.sources.split_names import listed, split_of_file
 from cifar10_s.errors import SourceError
 
@@ -118,7 +118,7 @@ def _open_split(split: str, pair: _Pair, place: Place) -> LabeledImages:
         raise SourceError(f"{pair.labels}: has no images beside it: expected a file …-images-idx3-ubyte")
     if pair.labels is None:
         raise UnlabelledError(f"{pair.images}: has no labels: expected a file …-labels-idx1-ubyte beside it")
-    is_mnist = all(file_md5(path) == MNIST_MD5.get(path.name) for path in (pair.images, pair.labels))
+    is_mnist = all(is_known(path, MNIST_MD5) for path in (pair.images, pair.labels))
     provenance = Provenance("idx", place.name, check="MD5 of MNIST's files" if is_mnist else None)
     return numbered_images(_read(pair.images), _read(pair.labels), f"{place.text}: {split}", provenance)
 

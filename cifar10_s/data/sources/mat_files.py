@@ -15,7 +15,7 @@ from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.in_memory import numbered_images
 from cifar10_s.data.sources.place import Place
-from cifar10_s.data.sources.published import file_md5
+from cifar10_s.data.sources.published import is_known
 from cifar10_s.data.sources.split_names import TRAIN, split_of_file
 from cifar10_s.errors import SourceError
 
@@ -68,7 +68,7 @@ def _open_split(path: Path, place: Place) -> LabeledImages:
         raise SourceError(f"{path}: X: expected the shape (height, width, 3, images), got {pixels.shape}")
     if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
         labels = labels.astype(np.int64)
-    check = "MD5 of SVHN's files" if SVHN_MD5.get(path.name) == file_md5(path) else None
+    check = "MD5 of SVHN's files" if is_known(path, SVHN_MD5) else None
     digits = np.where(labels == TEN, 0, labels)
     return numbered_images(pixels.transpose(3, 0, 1, 2), digits, str(path), Provenance("svhn", place.name, check=check))
 

@@ -16,8 +16,8 @@ from cifar10_s.data.codec import AS_THEY_ARE, Shape, decode, is_unlike, probe
 from cifar10_s.data.conversion import Conversion
 from cifar10_s.data.images import MAX_PART_IMAGES, part_size
 from cifar10_s.data.provenance import Provenance
-from cifar10_s.data.sources.whole_numbers import to_arrow
 from cifar10_s.data.stream import Stream
+from cifar10_s.data.whole_numbers import to_arrow
 from cifar10_s.errors import SourceError, one_line
 
 if TYPE_CHECKING:

@@ -188,6 +188,11 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def is_known(path: Path, md5: Mapping[str, str]) -> bool:
+    """Return whether a file is the one that was published under its name, by MD5 sums by name."""
+    return path.name in md5 and file_md5(path) == md5[path.name]
+
+
 @contextmanager
 def opened_tar(path: Path, max_bytes: int, max_total_bytes: int, too_much: str) -> Iterator[tarfile.TarFile]:
     """Open a tar, compressed by gzip or not, in bounded memory; read it to its end, if nothing fails before.

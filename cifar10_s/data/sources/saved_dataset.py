@@ -25,8 +25,8 @@ from cifar10_s.data.sources.labelling import take_labels
 from cifar10_s.data.sources.parquet import BLOCK_BYTES, READ_ERRORS, has_no_image, is_binary, present
 from cifar10_s.data.sources.place import Folder, Place
 from cifar10_s.data.sources.split_names import TRAIN
-from cifar10_s.data.sources.whole_numbers import to_arrow
 from cifar10_s.data.stream import Stream
+from cifar10_s.data.whole_numbers import to_arrow
 from cifar10_s.errors import SourceError, one_line
 
 SUFFIX, STATE = ".arrow", "state.json"

@@ -122,7 +122,7 @@ def _open_split(shards: Mapping[Path, Shard], split: str, place: Place, choices:
     if NUMBER_FIELD in columns:
         columns[NUMBER_FIELD] = Column(CLASS)
     title = f"{place.text}: {split}"
-    _, label_column = choose_columns({"image": Column(IMAGE), **columns}, replace(choices, image_column=None), title)
+    _, label_column = choose_columns({**columns, "image": Column(IMAGE)}, replace(choices, image_column=None), title)
     labels, class_names, others = take_labels(values, columns, label_column, title)
     path, (first, *_) = next((path, of) for path, of in images.items() if of)
     shape = probe(read_member(path, first), member_name(path, first), choices.conversion)

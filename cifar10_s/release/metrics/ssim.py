@@ -8,6 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from cifar10_s.common.read_only import read_only
+
 WINDOW, SIGMA = 11, 1.5
 # (K·L)² with L = 255; they avoid division by zero.
 CONSTANTS = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -61,11 +63,9 @@ def _kernel() -> Callable[..., None]:
 
 
 def read_only_rows(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images as read-only (N, H, W·C); numba takes this for another type, so it compiles for it alone."""
+    """Return images as read-only (N, H, W·C); see `read_only`."""
     count, height, width, channels = images.shape
-    rows = np.ascontiguousarray(images).reshape(count, height, width * channels).view()
-    rows.flags.writeable = False
-    return rows
+    return read_only(images).reshape(count, height, width * channels)
 
 
 def mean_ssim_plain(

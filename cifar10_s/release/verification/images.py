@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from cifar10_s.common.options import Options
 from cifar10_s.common.progress import progress_bar, step
 from cifar10_s.data.cifar10 import compare_with_cifar10
-from cifar10_s.data.images import Images, LabeledImages, Rows, Transform, row_numbers
+from cifar10_s.data.images import Images, LabeledImages, Rows, Transform, row_numbers, values_sha256
 from cifar10_s.methods.base import Method
 from cifar10_s.release.compose import drawn, find_shortcut
 from cifar10_s.release.layout import CLEAN, DATA, MANIFEST, TRAIN, recipe_path, split_path
-from cifar10_s.release.manifest import Manifest, values_sha256
+from cifar10_s.release.manifest import Manifest
 from cifar10_s.release.metrics.perceptibility import Visibility, per_image
 from cifar10_s.release.metrics.separability import Separability
 from cifar10_s.release.metrics.survey import Survey, Surveyed, Surveyor

@@ -35,7 +35,6 @@ pinned: false
 
 Results of unlearnable datasets: made by `cifar10-s site` from the records beside this file.
 """
-MAX_TITLE = 60
 TITLE = "CIFAR-10-S: results"
 
 

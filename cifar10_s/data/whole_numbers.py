@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def to_numpy(column: Any) -> NDArray[np.int64]:
-    """Return a chunked array of integers without missing values as (N,) int64.
+    """Return an array of integers without missing values, chunked or not, as (N,) int64.
 
     Examples
     --------
@@ -16,9 +16,8 @@ def to_numpy(column: Any) -> NDArray[np.int64]:
     >>> to_numpy(pa.chunked_array([[1, 2], [3]]))
     array([1, 2, 3])
     """
-    return np.concatenate(
-        [np.empty(0, np.int64), *map(np.from_dlpack, column.chunks)], dtype=np.int64, casting="unsafe"
-    )
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return np.concatenate([np.empty(0, np.int64), *map(np.from_dlpack, chunks)], dtype=np.int64, casting="unsafe")
 
 
 def to_arrow(numbers: NDArray[np.int64]) -> Any:
