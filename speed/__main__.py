@@ -38,7 +38,7 @@ from speed.plain import plain_parquet, plain_search
 from speed.reading import measure_reading
 from speed.scale import measure_scale
 from speed.searching import contents
-from speed.timing import extra_memory, median, once, row
+from speed.timing import extra_memory, median, once, percent, row
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("speed", "scale", "commands", "own", "reading")
@@ -207,7 +207,7 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
 def report(part: str, rows: list[dict[str, Any]], data: str, *, save: bool, **more: Any) -> None:
     """Print the rows; save them with what they were measured on, and ``more``, of which a growth is drawn."""
     for line in rows:
-        share = f"{100 * line['share']:.2g} % of {line['limit']:,.4g} at best" if "share" in line else ""
+        share = f"{percent(line['share'])} of {line['limit']:,.4g} at best" if "share" in line else ""
         bound = f"must be {line['must']}" if "must" in line else ""
         print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']:9} {bound:25} {share}".rstrip())
     if not save:

@@ -19,6 +19,7 @@ from cifar10_s.report.plot_style import page_svg
 from cifar10_s.report.report import Report
 from cifar10_s.report.survival_plot import survival
 from speed import billion, cluster, shares, spread
+from speed.timing import percent
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
@@ -29,6 +30,7 @@ SPEEDS = {
     "In memory": "speed-cifar10-jpeg.json",
     "Beyond memory": "scale-cifar10-jpeg.json",
     "Own images": "own-generated.json",
+    "Reading files": "reading-generated.json",
 }
 TABLES = ("grid", "5", "6", "1", "apbench", "iss", "bridgepure", "cuda", "dilution")
 # README's own table.
@@ -114,7 +116,7 @@ def _speeds(title: str) -> str:
 def _row(row: dict[str, Any]) -> str:
     limit = " |  | "
     if "limit" in row:
-        limit = f"{_figure(row['limit'])} {row['unit']} | {1 / row['share']:.3g} | {100 * row['share']:.2g} %"
+        limit = f"{_figure(row['limit'])} {row['unit']} | {1 / row['share']:.3g} | {percent(row['share'])}"
     what = row["what"].replace("`", "")
     return f"| {what} | {_figure(row['value'])} {row['unit']} | {row.get('must', '')} | {limit} |"
 

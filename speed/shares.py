@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from speed.timing import percent
+
 # In pixels: the picture's width and margin; where the bars begin and end; a line, and the heading of a part.
 WIDTH, MARGIN, BARS, END = 900, 16, 470, 830
 LINE, HEADING, BAR = 22, 40, 12
@@ -64,7 +66,7 @@ def _bar(row: Mapping[str, Any], top: int) -> list[str]:
     bar = [
         f'<text class="what" x="{BARS - 8}" y="{middle + 4}">{escape(what)}</text>',
         f'<rect class="{kind}" x="{BARS}" y="{middle - BAR // 2}" width="{end - BARS:.1f}" height="{BAR}"/>',
-        f'<text x="{END + 8}" y="{middle + 4}">{100 * share:.2g} %</text>',
+        f'<text x="{END + 8}" y="{middle + 4}">{percent(share)}</text>',
     ]
     if must is not None:
         bar.append(

@@ -27,6 +27,11 @@ def row(what: str, value: float, unit: str, must: str | None = None, limit: floa
     return {**line, "limit": limit, "share": value / limit if unit.endswith("/s") else limit / value}
 
 
+def percent(share: float) -> str:
+    """Return a share in per cent, whole from 10 % on."""
+    return f"{100 * share:.{'0f' if share >= 0.1 else '2g'}} %"
+
+
 def within(what: str, seconds: float, limit: float, times: float) -> dict[str, Any]:
     """Make a line of what must take at most so many times its limit, both in seconds; the picture marks how many."""
     return {**row(what, seconds, "s", f"{times:g} x at best, or less", limit), "times": times}

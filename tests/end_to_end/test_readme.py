@@ -39,4 +39,6 @@ def test_a_row_within_its_limit_is_drawn_and_written_so():
     widths = [float(bar.get("width")) for bar in bars]
     assert widths[0] / widths[1] == pytest.approx(20 / 11, rel=1e-3)
     assert "fine &amp; fast" in picture
+    assert ">91 %<" in picture
+    assert ">110 %<" in shares.draw({"Part": [row("faster", 1.0, "s", limit=1.1)]})
     assert "None" not in picture
