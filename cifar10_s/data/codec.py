@@ -48,8 +48,6 @@ PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 PNG_BIT_DEPTH = 24
 # A JPEG without this marker has neither EXIF data nor XMP, and so no orientation; its pixels never contain it.
 APP1 = b"\xff\xe1"
-# Where the first chunk after a PNG's header says its length and type, and the bytes of a PNG besides the pixels' data.
-PNG_LENGTH, PNG_TYPE, PNG_OVERHEAD = slice(33, 37), slice(37, 41), 57
 # The images as they are.
 AS_THEY_ARE = Conversion()
 
@@ -204,13 +202,18 @@ def check_plain_png(data: bytes, shape: Sequence[int], name: str) -> None:
     height, width, channels = shape
     color_type = PNG_COLOR_TYPES[channels]
     header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, color_type, 0, 0, 0)
-    chunk_types, offset = [], 8
-    while offset + 12 <= len(data):
-        chunk_types.append(data[offset + 4 : offset + 8])
-        offset += 12 + int.from_bytes(data[offset : offset + 4], "big")
-    is_plain = chunk_types[:1] == [b"IHDR"] and chunk_types[-1:] == [b"IEND"] and set(chunk_types[1:-1]) == {b"IDAT"}
-    if not (data.startswith(PNG_SIGNATURE) and data[8:29] == header and is_plain and offset == len(data)):
+    if not (data.startswith(PNG_SIGNATURE) and data[8:29] == header and _is_pixels_alone(data)):
         raise SourceError(f"{name}: expected a PNG of 8-bit {_describe(shape)} and nothing else in it")
+
+
+def _is_pixels_alone(png: bytes) -> bool:
+    """Return whether a PNG has a header, pixels and an end, and nothing else."""
+    chunk_types, offset = [], len(PNG_SIGNATURE)
+    while offset + 12 <= len(png):
+        chunk_types.append(png[offset + 4 : offset + 8])
+        offset += 12 + int.from_bytes(png[offset : offset + 4])
+    is_plain = chunk_types[:1] == [b"IHDR"] and chunk_types[-1:] == [b"IEND"] and set(chunk_types[1:-1]) == {b"IDAT"}
+    return is_plain and offset == len(png)
 
 
 def _read(file: EncodedImage, name: str) -> bytes:
@@ -274,11 +277,7 @@ def _may_be_turned(data: bytes) -> bool:
     """Return whether an image may have an orientation: fast, since it is asked of every image."""
     if data.startswith(JPEG_START):
         return APP1 in data
-    if data.startswith(PNG_SIGNATURE):
-        # Header, pixels and end, and nothing else.
-        is_plain = data[PNG_TYPE] == b"IDAT" and int.from_bytes(data[PNG_LENGTH]) + PNG_OVERHEAD == len(data)
-        return not is_plain
-    return True
+    return not (data.startswith(PNG_SIGNATURE) and _is_pixels_alone(data))
 
 
 def _orientation(data: bytes, name: str) -> int:

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import struct
+import zlib
 from dataclasses import replace
 
 import datasets
@@ -73,6 +75,27 @@ def test_exif_without_an_orientation_changes_nothing():
     exif[271] = "a camera"
     data = encoded(picture(), "JPEG", exif=exif)
     assert np.array_equal(decode(data)[0], as_datasets_reads(data))
+
+
+def test_a_large_png_of_pixels_alone_is_decoded_once(monkeypatch):
+    large = encoded(picture(96, 128))
+    blocks = encode(np.random.default_rng(0).integers(0, 256, (1, 96, 128, 3), np.uint8))[0]
+    assert blocks.count(b"IDAT") > 1
+    # Pillow decodes a PNG to see whether it has an orientation.
+    monkeypatch.setattr("cifar10_s.data.codec.orientation", lambda image: pytest.fail("looked for an orientation"))
+    for data in (large, blocks):
+        assert np.array_equal(decode(data)[0], as_datasets_reads(data))
+
+
+def test_an_orientation_after_the_pixels_of_a_large_png_counts():
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 128, 3), np.uint8)
+    data = encode(pixels)[0]
+    exif = Image.Exif()
+    exif[274] = 6
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\x00\x00")
+    turned = data[:-12] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[-12:]
+    assert decode(turned).shape[1:3] == (128, 96)
+    assert np.array_equal(decode(turned)[0], as_datasets_reads(turned))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
