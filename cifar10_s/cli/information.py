@@ -1,4 +1,4 @@
-"""Commands that only look: ``list`` what there is, ``info`` of a release, ``doctor`` of this machine."""
+"""Commands that only look: ``list`` shows names, ``info`` a release, ``doctor`` this machine."""
 
 import json
 import platform
@@ -34,11 +34,11 @@ HUB_TIMEOUT_SECONDS = 5.0
 def list_command(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]…", help=f"Of {', '.join(KINDS)}.  [default: all]"),
+        typer.Argument(metavar="[KIND]…", help=f"Some of {', '.join(KINDS)}.  [default: all]"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List configurations, methods, strategies, networks and protocols, with a line on each.
+    """List configurations, methods, strategies, networks and protocols, one per line.
 
     Example: cifar10-s list strategies
     """
@@ -56,7 +56,7 @@ def list_command(
 
 
 def _known(kind: str) -> dict[str, str]:
-    """Return the names of a kind, each with a line on it."""
+    """Return the names of a kind, each with its summary."""
     from cifar10_s import CONFIGURATIONS, METHODS, NETWORKS, PROTOCOLS, STRATEGIES
 
     own = _installed(kind)
@@ -115,10 +115,10 @@ def info_command(
 
 
 def doctor_command(
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask whether the Hub is reached.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not contact the Hub.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what this installation has: versions, device, memory, cache, token, and whether the Hub is reached.
+    """Show what this installation has: versions, device, memory, cache, token, and whether it reaches the Hub.
 
     Example: cifar10-s doctor
     """
