@@ -110,8 +110,7 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     Examples
     --------
     >>> import cifar10_s
-    >>> from cifar10_s.common.grey import grey_weights
-    from cifar10_s.shortcut.augmentation import Augmentation
+    >>> from cifar10_s.shortcut.augmentation import Augmentation
     >>> from cifar10_s.shortcut.survival import crop_survival
     >>> pairs = cifar10_s.search(cifar10_s.load_images("sample"), objective="spread", pixels=2)
     >>> crop_survival(pairs, (8, 8), Augmentation.of(8, 8)).lost_share

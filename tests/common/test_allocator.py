@@ -8,8 +8,9 @@ import pytest
 from cifar10_s.common import allocator
 
 IS_GLIBC = sys.platform.startswith("linux") and allocator.keep_freed_memory()
-# As in training: several arrays are made and freed in turn, each page written once. They are of 40 MB, since glibc itself
-# keeps those of up to 32 MB once it has seen a few. How many turns it takes until every array has its place is chance.
+# As in training: several arrays are made and freed in turn, each page written once. They are of 40 MB, since glibc
+# itself keeps those of up to 32 MB once it has seen a few. How many turns it takes until every array has its place is
+# chance.
 FAULTS = """
 import resource
 import torch
