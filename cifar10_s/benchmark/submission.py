@@ -1,4 +1,4 @@
-"""Records that somebody else hands in: one file of JSON Lines, first who and what, then the runs. It is untrusted."""
+"""Records that somebody else hands in: an untrusted file of JSON Lines, first the submitter, then the runs."""
 
 import json
 import re
@@ -29,7 +29,7 @@ class Submitter:
     Attributes
     ----------
     name
-        Of the method, the defence, or the authors; up to 200 letters.
+        Name of the method, the defence, or the authors; up to 200 letters.
     paper, code
         Addresses that begin with https://.
     contact
@@ -72,7 +72,7 @@ def read_submission(path: str | Path, known: KnownImages | None = None) -> Submi
     Raises
     ------
     SourceError
-        If there is no such file, or it is too large to be one.
+        If there is no such file, or it is too large.
     VerificationError
         A line for each line of the file that is refused, the first `MAX_FAILURES` of them.
     """
@@ -90,7 +90,7 @@ def read_submission(path: str | Path, known: KnownImages | None = None) -> Submi
 
 
 class _Reader:
-    """Reads a file line by line; what it keeps is bounded, whatever the file holds."""
+    """Reads a file line by line, in bounded memory."""
 
     def __init__(self, path: Path, known: KnownImages) -> None:
         self.path, self.known = path, known
@@ -100,7 +100,7 @@ class _Reader:
         self.refused = 0
 
     def read(self) -> None:
-        """Read the whole file, or as much of it as may be taken."""
+        """Read the file, up to its limits."""
         number = 0
         for number, line in enumerate(self._lines(), 1):
             if number > MAX_RECORDS + 1:

@@ -1,4 +1,4 @@
-"""Weights that training starts from: a state dict of a file or the Hub, put into a network but for its classifier."""
+"""Weights that training starts from: a state dict from a file or the Hub, for all of a network but its classifier."""
 
 import re
 from collections.abc import Mapping

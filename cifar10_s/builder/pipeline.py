@@ -203,7 +203,7 @@ class Order:
         Raises
         ------
         UsageError
-            If it cannot be renamed to, or holds what is no release and is not to be replaced.
+            If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced.
         BuildError
             If the disk is full or read-only.
         """

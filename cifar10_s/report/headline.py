@@ -1,4 +1,4 @@
-"""The one sentence of a set of records: what a network loses by the shortcut."""
+"""The headline of a set of records: how much accuracy the shortcut costs a network."""
 
 from dataclasses import dataclass
 

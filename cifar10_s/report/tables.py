@@ -1,4 +1,4 @@
-"""The layouts of tables: those of papers, fitted to what was measured, and those of all that was measured."""
+"""The layouts of tables: papers' tables, fitted to our records, and tables of all records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What common augmentations do to a pixel, as numbers: crop and flip, Cutout, and the operations of RandAugment.
+"""The sizes of common augmentations: crop and flip, Cutout, and the operations of RandAugment.
 
 The sizes are shares of the image's sides, as in the benchmark's strategies, which the tests compare with these.
 """
@@ -21,7 +21,7 @@ INVERTED = 180
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """The sizes, in pixels, of what views of an image are made by.
+    """The sizes, in pixels, of the augmentations that make views of an image.
 
     Attributes
     ----------

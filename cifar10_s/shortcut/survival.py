@@ -1,13 +1,13 @@
 """Measure how much of a shortcut is left in augmented views, in closed form: no image and no network is needed.
 
 A *view* is a crop and a flip, then a hole or two operations of RandAugment, all drawn as in training. From it one sees
-an *observation*: the places and colours of the class's pixels that are left in it. Each observation comes from some
-views of each class. Who knows how many guesses the class best by naming the one with the most: the accuracy of this
-Bayes-optimal guess, of classes of equal size, bounds what can be learned from the shortcut alone.
+an *observation*: the places and colours of the class's pixels that are left in it. For each observation, count the
+views of each class that show it. The best guess is the class with the most views. For classes of equal size, the
+accuracy of this Bayes-optimal guess bounds what can be learned from the shortcut alone.
 
 What RandAugment does is a table (`_operations`): where each operation shows a pixel, and what it makes of its colour.
-A network does not tell every level from the next, and operations change levels: so each channel is read as the nearest
-of the levels that the shortcut has. All counts are integers, divided once.
+Operations change levels, and a network does not tell every level from the next: so each channel is read as the nearest
+level that the shortcut has. All counts are integers, divided once.
 """
 
 import math
