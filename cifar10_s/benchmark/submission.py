@@ -14,7 +14,7 @@ from cifar10_s.common.files import expand
 from cifar10_s.common.records import parse_line
 from cifar10_s.errors import SourceError, VerificationError, one_line, printable
 
-# What is read of a file at most, in bytes and in lines, and the failures that are listed.
+# The limits of a file, in bytes and in lines, and of the failures that are listed.
 MAX_FILE_BYTES, MAX_LINE_BYTES, MAX_RECORDS, MAX_FAILURES = 64 << 20, 1 << 20, 10_000, 20
 URL = r"https://[A-Za-z0-9.-]+(?::\d+)?(?:/[!#-;=?-_a-z{}~]*)?"
 ADDRESS = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cifar10_s.methods.base import Method
     from cifar10_s.release.recipes import Recipe
 
-# What `list` takes, with the kind of the entry points that add to it.
+# The arguments of `list`, each with the kind of entry points that add to it.
 ENTRY_POINTS = {
     "configurations": "method", "methods": "method", "strategies": "strategy", "networks": "network",
     "protocols": "protocol",

@@ -132,7 +132,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, side: int) -> Image.Image:
-    """Scale the shorter side to ``side`` and cut out the centre: the usual transform for evaluation."""
+    """Scale the shorter side to ``side`` and cut out the centre: the usual transform for evaluation.
+
+    Raises
+    ------
+    ValueError
+        If the scaled image would have more than `MAX_SCALED_PIXELS`.
+    """
     width, height = image.size
     short = min(width, height)
     scaled = max(side, side * width // short), max(side, side * height // short)

@@ -27,7 +27,7 @@ LICENCES = (
 _MARKUP = re.compile(r"[<>`]|\]\(|\*\*|~~~")
 _URL = r"https?://[\w.-]+(:\d+)?(/[\w.~%/?=&#+,:@-]*)?"
 _EMAIL = r"[\w.+-]+@[\w-]+(\.[\w-]+)+"
-# What those who build CIFAR-10-S cannot choose.
+# The fields that builders of CIFAR-10-S cannot set.
 _OF_CIFAR10 = ("title", "licence", "terms")
 
 

@@ -23,7 +23,7 @@ UNPUBLISHED_TABLES = {
 }  # fmt: skip
 # The tables that compare their rows, and so need at least two.
 COMPARISON_TABLES = (TRANSFER, DILUTION)
-# Titles of sources that published numbers on other images than CIFAR-10 may stand beside.
+# Titles of sources beside which numbers published on other images than CIFAR-10 may stand.
 SOURCES_BY_IMAGES = {"CIFAR-100": ("CIFAR-100", "uoft-cs/cifar100")}
 
 

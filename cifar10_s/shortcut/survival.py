@@ -24,11 +24,11 @@ from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
 from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.shortcut import Shortcut
 
-# More observations than this are not counted: they would take minutes and gigabytes.
+# More observations than this would take minutes and gigabytes, and are not counted.
 MAX_OBSERVATIONS = 20_000_000
 # What `measure_survival` measures.
 AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
-# Of more pixels per class, what is left is not counted by inclusion and exclusion.
+# With more pixels per class, inclusion and exclusion takes too long.
 MAX_PIXELS = 16
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
 MEAN_LEVEL = 120
