@@ -105,7 +105,7 @@ def best_colors(
 ) -> tuple[Float64Array, NDArray[np.uint8]]:
     """Return `score_maps` and the colours that have these scores: (K, H, W) float64 and (K, H, W, C) uint8.
 
-    Ties are broken as in the search: the larger mean deviation, then the lower colour. Errors are those of `score_maps`.
+    Ties are broken as in the search: the larger mean deviation, then the lower colour. Errors are as for `score_maps`.
     """
     score = look_up("objective", objective, SEARCHED).score
     check_classes(images)
