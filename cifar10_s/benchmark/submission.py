@@ -78,7 +78,7 @@ def read_submission(path: str | Path, known: KnownImages | None = None) -> Submi
     """
     path = expand(path)
     if not path.is_file():
-        raise SourceError(f"{path}: is not there: expected a file of submitted records")
+        raise SourceError(f"{path}: does not exist: expected a file of submitted records")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise SourceError(f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, got {path.stat().st_size >> 20} MiB")
     reader = _Reader(path, known or KnownImages.of())
@@ -128,7 +128,7 @@ class _Reader:
             return
         record = check_record(parse_line(line), self.known)
         if record.id in self.records:
-            raise ValueError(f"run {record.id} is there twice")
+            raise ValueError(f"run {record.id} occurs twice")
         self.records[record.id] = record
 
     def _refuse(self, number: int, reason: str) -> None:

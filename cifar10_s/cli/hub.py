@@ -100,7 +100,7 @@ def _summary(done: "PushResult") -> str:
     if done.status == "unchanged":
         told = f"{where}: nothing to do: {done.tag} is there with these very files, commit {done.commit}"
         if done.head is None:
-            return f"{told}; the branch {done.revision} is not there, and was not made"
+            return f"{told}; the branch {done.revision} does not exist, and was not created"
         if done.head != done.commit:
             return f"{told}; the branch {done.revision} is at {done.head}, and was not moved"
         return told

@@ -152,10 +152,10 @@ def _facts(offline: bool) -> Iterator[tuple[str, str]]:
     yield "processor", f"{processor()}, {cores()} cores"
     yield "device", device
     yield "bfloat16", "yes" if Runtime.on(device).bfloat16 else "no: networks train in float32"
-    yield "memory", f"{show_size(memory_limit())} are used at most, if --memory says nothing else"
+    yield "memory", f"{show_size(memory_limit())} at most, unless --memory says otherwise"
     yield "cache", str(cache_folder())
     yield "token", "yes" if get_token() else "none: `push` needs one, by `hf auth login` or HF_TOKEN"
-    yield "hub", "not asked" if offline else _hub()
+    yield "hub", "not checked" if offline else _hub()
 
 
 def _version(library: str) -> str:

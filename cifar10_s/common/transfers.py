@@ -109,7 +109,7 @@ def how_to_get(folder: Path, path: str = "") -> str:
         what = [name, *([path] if path else [])]
         return f"run hf download {shlex.join(what)} --repo-type dataset --revision {shlex.quote(home.name)}"
     if any((folder / notes).is_dir() for notes in _NOTES):
-        return "run the same hf download again, without --include and --exclude: it fetches what is not there"
+        return "run the same hf download again, without --include and --exclude: it fetches what is missing"
     if (folder / ".git").exists():
         return f"run git restore {shlex.quote(path or '.')}"
     return ""
