@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     print(textwrap.indent(WHY, "   "))
 
     page = write_page(release, folder / "report.html", plots=False)
-    print(f"4. Open {page}: galleries, and maps of where the search found what")
+    print(f"4. Open {page}: galleries, and maps of the scores that the search computed")
 
 
 def tensors(release: Path, configuration: str, split: str) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What a record says of a run besides its settings: results, speed, and what they were reached with."""
+"""What a record says of a run besides its settings: results, speed and environment."""
 
 import platform
 import subprocess

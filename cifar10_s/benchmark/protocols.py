@@ -116,7 +116,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(name="paper-v1", network="resnet-18", epochs=200, schedule="multistep", milestones=(0.5, 0.75)),
         Protocol(name="quick-v1", network="resnet-18", epochs=30, warmup=0.3),
         Protocol(name="cpu-v1", network="small", epochs=10, warmup=0.3),
-        # To see that all works: on CIFAR-10, a fifth of the steps of `cpu-v1`.
+        # To see that everything works: on CIFAR-10, a fifth of the steps of `cpu-v1`.
         Protocol(name="smoke-v1", network="small", epochs=5, warmup=0.3, per_class=2000),
     )
 }

@@ -135,7 +135,7 @@ class RunResults:
     def __post_init__(self) -> None:
         by_epoch = (self.test_accuracy, self.train_accuracy, self.parameter_distance)
         if len({len(values) for values in by_epoch if values}) > 1:
-            raise ValueError("Expected lists by epoch of one length")
+            raise ValueError("Expected lists per epoch of equal length")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a record from elsewhere must satisfy: plain names, known images, and numbers that a run can reach."""
+"""Checks of submitted records: plain names, known images, and numbers that a run can reach."""
 
 import json
 import math
@@ -78,7 +78,7 @@ class KnownImages:
 
 
 def check_record(line: Mapping[str, Any], known: KnownImages) -> Record:
-    """Return a record whose line `parse_line` has read, if nothing in it is impossible.
+    """Return a record from a line that `parse_line` has read, if nothing in it is impossible.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _check_texts(value: Any, field: str, depth: int = 0) -> None:
 
 
 def _check_names_of_ours(record: Record) -> None:
-    """Check that what bears a name of ours is ours; what a name of somebody's own means is not looked up."""
+    """Check that whatever bears one of our names is ours; names of others are not looked up."""
     protocol, strategy = record.settings.protocol.name, record.settings.strategy.name
     if protocol in PROTOCOLS:
         ours = PROTOCOLS[protocol].for_network(record.settings.network).settings()

@@ -1,4 +1,4 @@
-"""Records that somebody else hands in: one file of JSON Lines, first who and what, then the runs. It is untrusted."""
+"""Records that somebody else hands in: an untrusted file of JSON Lines, first the submitter, then the runs."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from cifar10_s.common.files import expand
 from cifar10_s.common.records import parse_line
 from cifar10_s.errors import SourceError, VerificationError, one_line, printable
 
-# What is read of a file at most, in bytes and in lines, and the failures that are listed.
+# The limits of a file, in bytes and in lines, and of the failures that are listed.
 MAX_FILE_BYTES, MAX_LINE_BYTES, MAX_RECORDS, MAX_FAILURES = 64 << 20, 1 << 20, 10_000, 20
 URL = r"https://[A-Za-z0-9.-]+(?::\d+)?(?:/[!#-;=?-_a-z{}~]*)?"
 ADDRESS = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
@@ -29,7 +29,7 @@ class Submitter:
     Attributes
     ----------
     name
-        Of the method, the defence, or the authors; up to 200 letters.
+        Name of the method, the defence, or the authors; up to 200 letters.
     paper, code
         Addresses that begin with https://.
     contact
@@ -72,13 +72,13 @@ def read_submission(path: str | Path, known: KnownImages | None = None) -> Submi
     Raises
     ------
     SourceError
-        If there is no such file, or it is too large to be one.
+        If there is no such file, or it is too large.
     VerificationError
         A line for each line of the file that is refused, the first `MAX_FAILURES` of them.
     """
     path = expand(path)
     if not path.is_file():
-        raise SourceError(f"{path}: is not there: expected a file of submitted records")
+        raise SourceError(f"{path}: does not exist: expected a file of submitted records")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise SourceError(f"{path}: expected at most {MAX_FILE_BYTES >> 20} MiB, got {path.stat().st_size >> 20} MiB")
     reader = _Reader(path, known or KnownImages.of())
@@ -90,7 +90,7 @@ def read_submission(path: str | Path, known: KnownImages | None = None) -> Submi
 
 
 class _Reader:
-    """Reads a file line by line; what it keeps is bounded, whatever the file holds."""
+    """Reads a file line by line, in bounded memory."""
 
     def __init__(self, path: Path, known: KnownImages) -> None:
         self.path, self.known = path, known
@@ -100,7 +100,7 @@ class _Reader:
         self.refused = 0
 
     def read(self) -> None:
-        """Read the whole file, or as much of it as may be taken."""
+        """Read the file, up to its limits."""
         number = 0
         for number, line in enumerate(self._lines(), 1):
             if number > MAX_RECORDS + 1:
@@ -128,7 +128,7 @@ class _Reader:
             return
         record = check_record(parse_line(line), self.known)
         if record.id in self.records:
-            raise ValueError(f"run {record.id} is there twice")
+            raise ValueError(f"run {record.id} occurs twice")
         self.records[record.id] = record
 
     def _refuse(self, number: int, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Weights that training starts from: a state dict of a file or the Hub, put into a network but for its classifier."""
+"""Weights that training starts from: a state dict from a file or the Hub, for all of a network but its classifier."""
 
 import re
 from collections.abc import Mapping
@@ -167,7 +167,7 @@ def _downloaded(name: str) -> Path:
     """Download weights from the Hub, or find them in its cache."""
     found = HUB_NAME.fullmatch(name)
     if found is None:
-        raise SourceError(f"{name}: is not there: expected a file of weights, or namespace/name on the Hub")
+        raise SourceError(f"{name}: does not exist: expected a file of weights, or namespace/name on the Hub")
     from huggingface_hub import HfApi, constants, hf_hub_download
 
     repository, revision = found.groups()
@@ -180,7 +180,7 @@ def _downloaded(name: str) -> Path:
             return Path(hf_hub_download(repository, files[0], revision=revision))
     except Exception as error:  # what the connection raises depends on the HTTP library
         raise SourceError(
-            f"{name}: is no file, and the Hub does not give it ({one_line(root_cause(error))}): check the name and the "
-            "network, or give a file"
+            f"{name}: is not a file, and cannot be downloaded from the Hub ({one_line(root_cause(error))}): check "
+            "the name and the network, or give a file"
         ) from None
     raise SourceError(f"{name}: has no {' or '.join(HUB_FILES)}: download the file of weights, and give its path")

@@ -24,7 +24,7 @@ def check_is_free(output: Path) -> None:
         If something is there.
     """
     if output.exists() or output.is_symlink():
-        raise UsageError(f"{output}: is there already: expected a new folder to write; choose another")
+        raise UsageError(f"{output}: already exists: expected a new folder to write; choose another")
 
 
 def write_folder(images: Images, output: Path, options: Options, *, max_shard_size: str = "500MB") -> None:

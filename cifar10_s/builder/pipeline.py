@@ -203,7 +203,7 @@ class Order:
         Raises
         ------
         UsageError
-            If it cannot be renamed to, or holds what is no release and is not to be replaced.
+            If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced.
         BuildError
             If the disk is full or read-only.
         """
@@ -276,8 +276,8 @@ def _warn_of_noise_without_class(recipes: Iterable[Recipe], manifest: Manifest) 
             continue
         if measured is not None and measured.is_at_chance(len(manifest.classes)):
             logger.warning(
-                "%s: tells the classes of %.3g %% of the images, as guessing does: was it made for images in another "
-                "order, as CIFAR-10's order is another than that of folders, which are sorted by class?",
+                "%s: tells the classes of %.3g %% of the images, no better than guessing: was it made for images in "
+                "another order? CIFAR-10's order differs from that of folders, which are sorted by class",
                 method.file, measured.accuracy,
             )  # fmt: skip
 
@@ -318,8 +318,8 @@ def _read_all(files: Mapping[str, str | Path], recipes: Iterable[Recipe], images
         given[name] = GivenNoise.of(method, file=read.name, sha256=read.sha256, kind=read.kind, levels=read.levels)
         if read.kind == SAMPLE_WISE and is_sorted_by_class(read.levels, images.labels):
             logger.warning(
-                "%s: fits the classes of images that are sorted by class, and these are not: it was made for them in "
-                "another order; put it in the order of these", file,
+                "%s: fits images that are sorted by class, and these are not: it was made for another order; put it in "
+                "the order of these", file,
             )  # fmt: skip
         if is_of_other_kind(given[name]):
             each = "class" if read.kind == CLASS_WISE else "image"

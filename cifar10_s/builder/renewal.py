@@ -1,4 +1,4 @@
-"""Write the words, figures and results of a release anew; its images and recipes stay as they are."""
+"""Rewrite the texts, figures and results of a release; its images and recipes stay unchanged."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -47,9 +47,9 @@ def renew(
     records: Iterable[str | Path] | None = None,
     memory: Memory = None,
 ) -> Verified:
-    """Write card, manifest, Croissant, figures and results of a release anew, verify it, and put it in place.
+    """Rewrite card, manifest, Croissant, figures and results of a release, verify it, and put it in place.
 
-    No image is encoded again: the Parquet files and recipes keep their bytes. What is None stays as it is.
+    No image is encoded again: the Parquet files and recipes keep their bytes. Whatever is None stays unchanged.
 
     Parameters
     ----------

@@ -222,7 +222,7 @@ def _split_entry(images: Images) -> SplitEntry:
 
 @dataclass(frozen=True)
 class _Written:
-    """What the manifest and the card say of a configuration whose files are written; no images are kept for it."""
+    """The facts about a written configuration for manifest and card; holds no images."""
 
     unseparated: ConfigurationEntry
     separability: Future[Separability | None]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def bench_command(
     dataset: Annotated[str, typer.Argument(help="A folder that `build` wrote, or the Hub's name of such a dataset.")],
-    records: Annotated[Path, typer.Option(help="The file of results, JSON Lines; added to.")] = Path("bench.jsonl"),
+    records: Annotated[Path, typer.Option(help="The file to append results to, JSON Lines.")] = Path("bench.jsonl"),
     configuration: Annotated[
         list[str] | None,
         typer.Option("--configuration", "-c", help="What to train on; repeat it for several.  [default: all]"),
@@ -27,62 +27,62 @@ def bench_command(
         typer.Option(
             "--strategy",
             "-s",
-            help="How to train: standard, mixup, randaugment, at, dilution-K … (any other name lists all), or your own "
-            "as package.module:name; repeat it for several.  [default: standard]",
+            help="How to train: standard, mixup, randaugment, at, dilution-K … (see cifar10-s list strategies), or "
+            "your own as package.module:name; repeat it for several.  [default: standard]",
         ),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="paper-v1, quick-v1, cpu-v1, smoke-v1 (to see that all works), or your own as package.module:name.  "
-            "[default: quick-v1 on a GPU, else cpu-v1]"
+            help="paper-v1, quick-v1, cpu-v1, smoke-v1 (to see that everything works), or your own as "
+            "package.module:name.  [default: quick-v1 on a GPU, else cpu-v1]"
         ),
     ] = None,
     network: Annotated[
         list[str] | None,
         typer.Option(
-            help="Such as resnet-18, or your own as package.module:name; repeat it for several.  "
+            help="What to train, such as resnet-18, or your own as package.module:name; repeat it for several.  "
             "[default: the protocol's]"
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the images, instead of the protocol's; it is then named custom-….", min=1),
+        typer.Option(help="Passes over the images; the protocol is then named custom-….", min=1),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(help="How many images of each class to train on; the protocol is then named custom-….", min=1),
+        typer.Option(help="Training images per class, the first ones; the protocol is then named custom-….", min=1),
     ] = None,
     measure: Annotated[
         list[str] | None,
         typer.Option(
-            help="What else to measure of each network: autoattack (ℓ∞, 8/255), or autoattack-N-E with a norm N of "
+            help="What to measure besides accuracy: autoattack (ℓ∞, 8/255), or autoattack-N-E with a norm N of "
             "linf, l2, l1 and a bound E in levels of 255; repeat it for several."
         ),
     ] = None,
     measure_limit: Annotated[
-        int | None, typer.Option(help="On how many test images to measure that.  [default: all]", min=1)
+        int | None, typer.Option(help="Test images to use for --measure.  [default: all]", min=1)
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|NAMESPACE/NAME",
-            help="Start from these weights, all but the classifier's: a file, .safetensors or of torch.save, or a "
-            "model on the Hub.  [default: random]",
+            help="Weights to start from, except for the classifier: a file (.safetensors, or of torch.save) or a model "
+            "on the Hub.  [default: random]",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds, from 0; at most 1000.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of seeds, which count from 0; at most 1000.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     engine: Engine = "local",
     address: Address = None,
     allow_unverified: Annotated[
-        bool, typer.Option("--allow-unverified", help="Measure on a folder without verifying it first.")
+        bool, typer.Option("--allow-unverified", help="Skip the verification of the folder.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train networks on configurations and measure them on the clean test images; a grid of all that is named.
+    """Train networks on configurations and measure their accuracy on the clean test images, for all combinations.
 
-    Each run is recorded as it ends; what the records hold is not done again, and several processes can share a grid.
+    Each run is recorded as it ends. Recorded runs are skipped, and several processes can share a grid.
 
     Example: cifar10-s bench cifar10-s -c clean -c ops -s standard -s at --seeds 3
     """
@@ -137,9 +137,9 @@ def tables_command(
         typer.Option(
             "--table",
             "-t",
-            help="1, 2, 3, 5 or 6 of the paper; apbench, iss, bridgepure, bridgepure-cifar100 or cuda, of others; grid "
-            "(all measured), transfer (between networks), or dilution (with clean images); repeat it for several.  "
-            "[default: all]",
+            help="1, 2, 3, 5 or 6 (of the paper); apbench, iss, bridgepure, bridgepure-cifar100 or cuda (of other "
+            "papers); grid (all runs), transfer (between networks) or dilution (with clean images); repeat it for "
+            "several.  [default: all]",
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",  # noqa: A002 (its name)
@@ -149,20 +149,20 @@ def tables_command(
             help="final, peak or last-5-mean test accuracy; robust, under PGD; or what `bench --measure` measured."
         ),
     ] = "final",
-    protocol: Annotated[str | None, typer.Option(help="Only what was measured by this one.  [default: each]")] = None,
-    source: Annotated[str | None, typer.Option(help="Only what was measured on its images.  [default: each]")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Show only this protocol.  [default: each]")] = None,
+    source: Annotated[str | None, typer.Option(help="Show only this source of images.  [default: each]")] = None,
     network: Network = None,
     pixels: Annotated[
         list[str] | None,
         typer.Option(
             metavar="CONFIGURATION=DIGEST",
-            help="How the pixel digest begins that is meant, where there are several; 'test': of the test images.",
+            help="First digits of the pixel digest to show, if there are several; 'test' is that of the test images.",
         ),
     ] = None,
-    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write figures there too.")] = None,
+    plots: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write figures to this folder.")] = None,
     plot_format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
 ) -> None:
-    """Print what was measured beside what papers published: a table for each protocol and source, never mixed.
+    """Print measured accuracies beside published ones; each protocol and source has tables of its own.
 
     Example: cifar10-s tables bench.jsonl --table 5 --plots figures
     """
@@ -182,13 +182,13 @@ def check_records_command(
     release: Annotated[
         list[str] | None,
         typer.Option(
-            help="A folder that `build` wrote, or the Hub's name of such a dataset: its images are known too; repeat "
+            help="A folder that `build` wrote, or the Hub's name of such a dataset: accept its images; repeat "
             "it for several."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check records to be submitted: their form, ids, pixel digests and numbers; a line for each that is refused.
+    """Check records before you submit them: form, ids, pixel digests and numbers; print why a line is refused.
 
     Example: cifar10-s check-records submission.jsonl
     """
@@ -213,12 +213,12 @@ def report_command(
     ] = None,
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     network: Network = None,
-    plots: Annotated[bool, typer.Option(help="Draw plots of the records, which takes matplotlib.")] = True,
+    plots: Annotated[bool, typer.Option(help="Draw plots of the records (extra 'report').")] = True,
     allow_unverified: Annotated[
-        bool, typer.Option("--allow-unverified", help="Take a folder that does not verify; the page says so.")
+        bool, typer.Option("--allow-unverified", help="Accept a folder that does not verify; the page says so.")
     ] = False,
 ) -> None:
-    """Write a page of a release, and of what was measured on it: one HTML file, which opens offline.
+    """Write a page about a release and the results measured on it: one HTML file, which opens offline.
 
     Example: cifar10-s report cifar10-s --records bench.jsonl --output report.html
     """
@@ -231,19 +231,19 @@ def report_command(
 
 
 def site_command(
-    output: Annotated[Path, typer.Argument(help="The folder to write; a site that is there is replaced.")],
+    output: Annotated[Path, typer.Argument(help="The folder to write; an existing site is replaced.")],
     records: Annotated[list[Path], typer.Option(help="A file of results that `bench` wrote; repeat it for several.")],
     release: Annotated[
         str | None,
-        typer.Option(help="A folder that `build` wrote, or the Hub's name of such a dataset: its galleries are shown."),
+        typer.Option(help="A folder that `build` wrote, or the Hub's name of such a dataset: show its galleries."),
     ] = None,
     submission: Annotated[
         list[Path] | None,
-        typer.Option(help="A file that somebody handed in, which is checked and marked; repeat it for several."),
+        typer.Option(help="A file of submitted results, which are checked and marked; repeat it for several."),
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Draw plots, which takes matplotlib.")] = True,
+    plots: Annotated[bool, typer.Option(help="Draw plots (extra 'report').")] = True,
     allow_unverified: Annotated[
-        bool, typer.Option("--allow-unverified", help="Take a folder that does not verify; its page says so.")
+        bool, typer.Option("--allow-unverified", help="Accept a folder that does not verify; its page says so.")
     ] = False,
 ) -> None:
     """Write a site of all results: a leaderboard, curves, galleries, records to download; it opens from disk too.

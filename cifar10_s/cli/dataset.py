@@ -41,8 +41,8 @@ def search_command(
     objective: Annotated[
         str,
         typer.Option(
-            help="mean-over-variance (the paper's Eq. 2), mean-over-std, mean-minus-variance; or spread, whose pixels, "
-            "2 or more, survive augmentation."
+            help="mean-over-variance (the paper's Eq. 2), mean-over-std or mean-minus-variance; or spread, for 2 or "
+            "more pixels that survive augmentation."
         ),
     ] = "mean-over-variance",
     pixels: Annotated[int, typer.Option(help="Number of pixels per class, each at another position.")] = 1,
@@ -53,7 +53,7 @@ def search_command(
     allow_unverified: AllowUnverified = False,
     as_json: Json = False,
 ) -> None:
-    """Find the pixels and colours per class, in one pass over any number of images.
+    """Find the pixels and colours of each class, in one pass over any number of images.
 
     Example: cifar10-s search --source sample --pixels 2 --json
     """
@@ -84,7 +84,7 @@ def build_command(
             "--configuration",
             "-c",
             help="What to build, 'all', or your own method as package.module:name; repeat it for several.  "
-            "[default: em, em-ops and all that train no model, except spread]",
+            "[default: em, em-ops and all that train no network, except spread]",
         ),
     ] = None,
     budget: Annotated[
@@ -98,7 +98,7 @@ def build_command(
         list[str] | None,
         typer.Option(
             metavar="METHOD=PATH",
-            help="Take a method's noise, or the images with it, from a .pt, .npy, .npz, .safetensors or .pkl file; "
+            help="Read the noise of a method, or images with it, from a .pt, .npy, .npz, .safetensors or .pkl file; "
             "repeat it for several.",
         ),
     ] = None,
@@ -124,13 +124,13 @@ def build_command(
         bool,
         typer.Option(
             "--recipe-only",
-            help="Write recipes, digests and card without images, for those that may not be passed on; `apply` makes "
-            "the dataset of them.",
+            help="Write recipes, digests and card without images that you may not redistribute; `apply` makes the "
+            "dataset from them.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the dataset: a folder that the Hub takes and `datasets` loads, verified before it gets its name.
+    """Build a dataset: a verified folder that `datasets` loads and `push` publishes.
 
     A method that needs a network saves checkpoints: after an interruption, the same command continues from there.
 
@@ -171,7 +171,7 @@ def apply_command(
         str,
         typer.Argument(
             metavar="FOLDER|NAMESPACE/NAME[@REVISION]",
-            help="What `build --recipe-only` wrote, here or on the Hub; a local folder of that name wins.",
+            help="What `build --recipe-only` wrote, in a folder or on the Hub; a folder of that name is preferred.",
         ),
     ],
     source: Source = HUB_NAME,
@@ -186,9 +186,9 @@ def apply_command(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Make the dataset of a recipe and the images that it was built from, and check the digests of all pixels.
+    """Make the dataset from a recipe and the images that it was built from, and check the digests of all pixels.
 
-    What was chosen of the images when the recipe was made is chosen again.
+    Classes, limit, size and mode are those of the recipe.
 
     Example: cifar10-s apply me/imagenet100-s --source /path/to/imagenet
     """
@@ -226,20 +226,18 @@ def _methods_and_paths(texts: list[str]) -> dict[str, str]:
 def renew_command(
     folder: Annotated[Path, typer.Argument(help="A folder that `build` wrote.")],
     dataset_version: DatasetVersion = None,
-    name: Annotated[str | None, typer.Option(help="Another name of the dataset.")] = None,
+    name: Annotated[str | None, typer.Option(help="A new name for the dataset.")] = None,
     about: About = None,
     records: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="A file of results that `bench` wrote, instead of those that are there; repeat it for several."
-        ),
+        typer.Option(help="A file of results that `bench` wrote, instead of the present ones; repeat it for several."),
     ] = None,
     memory: Memory = None,
     as_json: Json = False,
 ) -> None:
-    """Write card, manifest, figures and results of a built dataset anew, but not its images.
+    """Rewrite card, manifest, figures and results of a built dataset, but not its images.
 
-    What is not given stays as it is. `push` proposes the version.
+    Whatever you do not pass stays unchanged. `push` tells you which version to use.
 
     Example: cifar10-s renew cifar10-s --records results.jsonl --dataset-version 1.0.1
     """
@@ -256,7 +254,7 @@ def verify_command(
         str,
         typer.Argument(
             metavar="FOLDER|NAMESPACE/NAME[@REVISION]",
-            help="A folder that `build` wrote, or such a dataset on the Hub; a local folder of that name wins.",
+            help="A folder that `build` wrote, or such a dataset on the Hub; a folder of that name is preferred.",
         ),
     ],
     download: Annotated[

@@ -34,12 +34,10 @@ def audit_command(
         float, typer.Option(help="Report a colour that more than this share of a class has at one position …")
     ] = 0.9,
     elsewhere: Annotated[float, typer.Option(help="… and at most this share of all other images.")] = 0.05,
-    tolerance: Annotated[
-        int, typer.Option(help="Colours are nearly the same up to this many levels from a common one.")
-    ] = 8,
+    tolerance: Annotated[int, typer.Option(help="Also report colours up to this many levels from a common one.")] = 8,
     significance: Annotated[float, typer.Option(help="The largest p-value, corrected for all tests.")] = 0.01,
     figures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write a picture of each finding there, as PNG.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write a picture of each finding to this folder, as PNG.")
     ] = None,
     clean: Annotated[
         Path | None,
@@ -55,10 +53,10 @@ def audit_command(
     allow_unverified: AllowUnverified = False,
     as_json: Json = False,
 ) -> None:
-    """Say whether, where and how the images of a class carry a shortcut; status 1 if any does, 0 if none.
+    """Report whether, where and how the images of a class carry a shortcut; status 1 if any does, 0 if none.
 
-    Found are pixels and patches of one colour that a class shares and others lack, and noise that all images of a class
-    share. Noise that differs from image to image is not found.
+    It finds pixels and patches of one colour that a class shares and others lack, and noise that all images of a class
+    share. It does not find noise that differs from image to image.
 
     Example: cifar10-s audit cifar10-s --configuration ops --figures findings
 

@@ -28,7 +28,7 @@ def push_command(
     ] = False,
     space: Annotated[
         str | None,
-        typer.Option(metavar="NAMESPACE/NAME", help="Publish the site of its results too (see `site`), as a Space."),
+        typer.Option(metavar="NAMESPACE/NAME", help="Also publish the site of its results (see `site`), as a Space."),
     ] = None,
     endpoint: Endpoint = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, then list what would be done.")] = False,
@@ -37,8 +37,8 @@ def push_command(
     """Verify a built dataset, and publish it on the Hub in one commit, with its version as the tag.
 
     The token is that of the Hub's own tools: `hf auth login`, or HF_TOKEN. After an interruption, the same command
-    continues; what the Hub has is not sent again. No tag is replaced, and no pixels under the same major version. A
-    dataset that was not made from CIFAR-10 cannot be called CIFAR-10.
+    continues; what the Hub has is not sent again. It never replaces a tag, or pixels under the same major version. Only
+    a dataset made from CIFAR-10 can be called CIFAR-10.
 
     Example: cifar10-s push cifar10-s --repo-id me/cifar10-s --dry-run
     """
@@ -100,7 +100,7 @@ def _summary(done: "PushResult") -> str:
     if done.status == "unchanged":
         told = f"{where}: nothing to do: {done.tag} is there with these very files, commit {done.commit}"
         if done.head is None:
-            return f"{told}; the branch {done.revision} is not there, and was not made"
+            return f"{told}; the branch {done.revision} does not exist, and was not created"
         if done.head != done.commit:
             return f"{told}; the branch {done.revision} is at {done.head}, and was not moved"
         return told

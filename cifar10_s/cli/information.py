@@ -1,4 +1,4 @@
-"""Commands that only look: ``list`` what there is, ``info`` of a release, ``doctor`` of this machine."""
+"""Commands that only look: ``list`` shows names, ``info`` a release, ``doctor`` this machine."""
 
 import json
 import platform
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cifar10_s.methods.base import Method
     from cifar10_s.release.recipes import Recipe
 
-# What `list` takes, with the kind of the entry points that add to it.
+# The arguments of `list`, each with the kind of entry points that add to it.
 ENTRY_POINTS = {
     "configurations": "method", "methods": "method", "strategies": "strategy", "networks": "network",
     "protocols": "protocol",
@@ -34,11 +34,11 @@ HUB_TIMEOUT_SECONDS = 5.0
 def list_command(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND]…", help=f"Of {', '.join(KINDS)}.  [default: all]"),
+        typer.Argument(metavar="[KIND]…", help=f"Some of {', '.join(KINDS)}.  [default: all]"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List configurations, methods, strategies, networks and protocols, with a line on each.
+    """List configurations, methods, strategies, networks and protocols, one per line.
 
     Example: cifar10-s list strategies
     """
@@ -56,7 +56,7 @@ def list_command(
 
 
 def _known(kind: str) -> dict[str, str]:
-    """Return the names of a kind, each with a line on it."""
+    """Return the names of a kind, each with its summary."""
     from cifar10_s import CONFIGURATIONS, METHODS, NETWORKS, PROTOCOLS, STRATEGIES
 
     own = _installed(kind)
@@ -115,10 +115,10 @@ def info_command(
 
 
 def doctor_command(
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask whether the Hub is reached.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not contact the Hub.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what this installation has: versions, device, memory, cache, token, and whether the Hub is reached.
+    """Show what this installation has: versions, device, memory, cache, token, and whether it reaches the Hub.
 
     Example: cifar10-s doctor
     """
@@ -152,10 +152,10 @@ def _facts(offline: bool) -> Iterator[tuple[str, str]]:
     yield "processor", f"{processor()}, {cores()} cores"
     yield "device", device
     yield "bfloat16", "yes" if Runtime.on(device).bfloat16 else "no: networks train in float32"
-    yield "memory", f"{show_size(memory_limit())} are used at most, if --memory says nothing else"
+    yield "memory", f"{show_size(memory_limit())} at most, unless --memory says otherwise"
     yield "cache", str(cache_folder())
     yield "token", "yes" if get_token() else "none: `push` needs one, by `hf auth login` or HF_TOKEN"
-    yield "hub", "not asked" if offline else _hub()
+    yield "hub", "not checked" if offline else _hub()
 
 
 def _version(library: str) -> str:

@@ -14,29 +14,27 @@ Source = Annotated[
     str,
     typer.Option(
         help="Clean images: a Hub dataset name, cifar-10-python.tar.gz or its folder, a folder of Parquet in the "
-        "Hub's layout, a folder or zip with one folder of images per class, another form of docs/your-images.md, or "
+        "Hub's layout, a folder or zip with one folder of images per class, any other form in docs/your-images.md, or "
         "'sample' (scikit-learn's digits).",
     ),
 ]
 SourceConfig = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Of a source with several configurations: the one to read."),
+    typer.Option(metavar="NAME", help="The configuration to read, if the source has several."),
 ]
-ImageColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of a table with several columns of images: the one to read.")
-]
+ImageColumn = Annotated[str | None, typer.Option(metavar="NAME", help="The column of images, if there are several.")]
 LabelColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Of a table with several columns of labels: the one to read, as fine_label."),
+    typer.Option(metavar="NAME", help="The column of labels, if there are several, such as fine_label."),
 ]
 TrainSplit = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The source's name of the split to train on.  [default: train]")
+    str | None, typer.Option(metavar="NAME", help="The split to train on, by its name in the source.  [default: train]")
 ]
 TestSplit = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The source's name of the split to test on, or none.  [default: test, otherwise the validation split]",
+        help="The split to test on, by its name in the source, or none.  [default: test, or else the validation split]",
     ),
 ]
 Classes = Annotated[
@@ -59,7 +57,7 @@ Mode = Annotated[
     typer.Option(metavar="RGB|L", help="Convert all images to colour or to greyscale; transparency becomes white."),
 ]
 Revision = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of a dataset on the Hub: the branch, tag or commit to read.")
+    str | None, typer.Option(metavar="NAME", help="The branch, tag or commit to read, if the source is on the Hub.")
 ]
 # The fields of `Choices` and their options, by the options' names.
 CHOICES: dict[str, tuple[str, Any]] = {
@@ -77,38 +75,40 @@ CHOICES: dict[str, tuple[str, Any]] = {
 AllowUnverified = Annotated[
     bool,
     typer.Option(
-        "--allow-unverified", help="Take what claims to be CIFAR-10 or CIFAR-100 even if its checksum differs."
+        "--allow-unverified", help="Accept a source that claims to be CIFAR-10 or CIFAR-100 but has other checksums."
     ),
 ]
 Device = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:1 …; without a network, the result is the same bits on each.")
+    str, typer.Option(help="auto, cpu, cuda, cuda:1 …; if no network is trained, the result is the same bits on each.")
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="How much memory to use at most, such as 8GB: images that do not fit are read again when they are "
-        "needed.  [default: half of the machine's, or the container's]"
+        help="Memory to use at most, such as 8GB; images that do not fit are read again when they are needed.  "
+        "[default: half of the machine's or the container's]"
     ),
 ]
-MaxShardSize = Annotated[str, typer.Option(help="How large a Parquet shard may be.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
-Seed = Annotated[int, typer.Option(help="For methods and controls; the search itself uses no randomness.", min=0)]
-Engine = Annotated[str, typer.Option(help="local, or ray: spread the work over a Ray cluster (extra 'distributed').")]
+MaxShardSize = Annotated[str, typer.Option(help="Maximum size of a Parquet shard.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the output folder.")]
+Seed = Annotated[
+    int, typer.Option(help="The seed of methods and controls; the search itself uses no randomness.", min=0)
+]
+Engine = Annotated[str, typer.Option(help="local, or ray to use a Ray cluster (extra 'distributed').")]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="The Ray cluster's, such as auto or 10.0.0.1:6379.  [default: $RAY_ADDRESS, otherwise this machine]"
+        help="Address of the Ray cluster, such as auto or 10.0.0.1:6379.  [default: $RAY_ADDRESS, or else this machine]"
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Endpoint = Annotated[
-    str | None, typer.Option(metavar="URL", help="Where the Hub is.  [default: $HF_ENDPOINT, or huggingface.co]")
+    str | None, typer.Option(metavar="URL", help="URL of the Hub.  [default: $HF_ENDPOINT, or huggingface.co]")
 ]
 About = Annotated[
     Path | None,
     typer.Option(
         metavar="YAML",
-        help="What you say of your dataset: title, authors, licence, contact, homepage, citation, terms "
+        help="A file that describes your dataset: title, authors, licence, contact, homepage, citation, terms "
         "(docs/publish.md).",
     ),
 ]
@@ -116,17 +116,18 @@ DatasetVersion = Annotated[
     str | None,
     typer.Option(
         metavar="X.Y.Z",
-        help="Other pixels: X. More configurations: Y. Words, figures, results: Z.  [default: 1.0.0, or that it has]",
+        help="The dataset's version: raise X for other pixels, Y for more configurations, Z for other text, figures or "
+        "results.  [default: 1.0.0; for renew, unchanged]",
     ),
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="Whose cells, in tables whose rows are not networks.  [default: the paper's, otherwise each]"),
+    typer.Option(help="The network whose accuracies to show.  [default: that of the table's paper, or else each]"),
 ]
 
 
 class _Say(logging.Handler):
-    """Pass the log's messages on."""
+    """Passes log messages to a function."""
 
     def __init__(self, say: Callable[[str], object]) -> None:
         super().__init__()
@@ -139,7 +140,7 @@ class _Say(logging.Handler):
 
 @contextmanager
 def what_is_taken(say: Callable[[str], object]) -> Iterator[None]:
-    """Pass on what the sources say that they take, instead of printing it with the errors."""
+    """Pass the sources' lines on what they read to ``say``, instead of printing them with the errors."""
     logger, handler = logging.getLogger("cifar10_s.data.sources.splits"), _Say(say)
     logger.addHandler(handler)
     logger.propagate = False
@@ -151,7 +152,7 @@ def what_is_taken(say: Callable[[str], object]) -> Iterator[None]:
 
 
 def takes_choices(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose what to take of a source; it gets their values as ``choices``."""
+    """Add the options that select part of a source to a command, which gets their values as ``choices``."""
 
     @wraps(command)
     def with_options(**values: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-# Seconds after which it is seen whether the command is ending.
+# Seconds until the handler checks whether the command is ending.
 PATIENCE = 0.5
 
 

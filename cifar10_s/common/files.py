@@ -53,10 +53,10 @@ def cache_folder() -> Path:
 
 
 def give_libraries_a_cache() -> None:
-    """Give libraries that keep files in the home folder another, if there is none or it cannot be written.
+    """Point libraries that keep files in the home folder to another, if there is none or it is read-only.
 
     Without a home, they would make a folder called ``~`` here. It changes the environment of this process, and must be
-    called before they are imported. What the user has set, and what is in a home that can only be read, is kept.
+    called before they are imported. Settings of the user, and files in a read-only home, are still used.
     """
     caches = _user_caches()
     if caches is not None and _can_hold(caches):

@@ -14,8 +14,8 @@ def html_table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[ob
 
     Examples
     --------
-    >>> html_table("<b>", ["name"], [["cat & dog"]])
-    '<p>&lt;b&gt;</p><table><thead><tr><th>name</th></tr></thead><tbody><tr><td>cat &amp; dog</td></tr></tbody></table>'
+    >>> print(html_table("<b>", ["name"], [["cat & dog"]]))
+    <p>&lt;b&gt;</p><table><thead><tr><th>name</th></tr></thead><tbody><tr><td>cat &amp; dog</td></tr></tbody></table>
     """
     from markupsafe import Markup
 

@@ -48,7 +48,7 @@ def compiled_or_plain(kernel: Function, plain: Function, no_work: tuple[Any, ...
         kernel(*no_work)
     except Exception as error:  # numba, llvmlite and whatever emits LLVM IR raise what they like
         logger.warning(
-            "%s does not compile here (%s): going on with %s, slower", _name(kernel), one_line(error), _name(plain)
+            "%s does not compile here (%s): continuing with %s, slower", _name(kernel), one_line(error), _name(plain)
         )
         return plain
     return kernel

@@ -27,7 +27,7 @@ def is_own(name: str) -> bool:
 
 
 def installed(what: str) -> dict[str, str]:
-    """Return what installed packages offer of a kind, a key of `GROUPS`: its path by the name of its entry point.
+    """Return the paths of a kind (a key of `GROUPS`) that installed packages offer, by the names of entry points.
 
     Nothing is imported.
     """
@@ -36,12 +36,12 @@ def installed(what: str) -> dict[str, str]:
 
 
 def own_path(what: str, name: str) -> str | None:
-    """Return the path of a user's own: the name if it is one, or that of the entry point of this name, or None."""
+    """Return the path that a name stands for: the name itself, or that of the entry point of this name, or None."""
     return name if is_own(name) else installed(what).get(name)
 
 
 def own_names(what: str) -> list[str]:
-    """Return what lists of valid names say of users' own: the names of entry points, and the form of a path."""
+    """Return what lists of valid names end with: the names of entry points, and the form of a path."""
     return [*installed(what), OWN]
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array as a contiguous, read-only view.
 
-    To numba, what can be written to is of another type: a kernel is compiled for one of them alone.
+    To numba, a writable array has another type. With read-only views alone, a kernel is compiled only once.
     """
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False

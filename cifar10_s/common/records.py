@@ -27,12 +27,12 @@ def run_id(settings: Mapping[str, Any]) -> str:
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
-    """Return the record on a line, whose id was compared with its settings.
+    """Parse a line as a record, and compare its id with its settings.
 
     Raises
     ------
     ValueError
-        If it is none; one printable line.
+        If the line is not a record; the message is one printable line.
     """
     try:
         record = json.loads(line)

@@ -24,7 +24,7 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 
 def skip_floats(random: np.random.Generator, count: int) -> None:
-    """Leave out so many draws of 32-bit floats; PCG64 makes two of each of its numbers."""
+    """Skip a number of draws of 32-bit floats; PCG64 makes two from each of its numbers."""
     cast(np.random.PCG64, random.bit_generator).advance(count // 2)
     if count % 2:
         random.random(dtype=np.float32)

@@ -82,7 +82,7 @@ def is_pointer(file: Path) -> bool:
 
 
 def explain(folder: Path, expected: Mapping[str, str], got: Mapping[str, str]) -> dict[str, str]:
-    """Return how a tool left files undone, by path; nothing of files for which no tool is known.
+    """Return, by path, what a tool left undone; files without a known cause are left out.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def how_to_get(folder: Path, path: str = "") -> str:
         what = [name, *([path] if path else [])]
         return f"run hf download {shlex.join(what)} --repo-type dataset --revision {shlex.quote(home.name)}"
     if any((folder / notes).is_dir() for notes in _NOTES):
-        return "run the same hf download again, without --include and --exclude: it fetches what is not there"
+        return "run the same hf download again, without --include and --exclude: it fetches what is missing"
     if (folder / ".git").exists():
         return f"run git restore {shlex.quote(path or '.')}"
     return ""
@@ -132,7 +132,7 @@ def _why_changed(file: Path, expected: str) -> str:
 
 
 def missing_sums(folder: Path) -> str:
-    """Return what to say of a folder that lacks ``SHA256SUMS``."""
+    """Return the error of a folder that lacks ``SHA256SUMS``."""
     if is_pointer(folder / SUMS):
         return IS_POINTER
     how = how_to_get(folder)

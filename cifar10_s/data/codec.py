@@ -239,7 +239,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise SourceError(f"{name}: {error}") from None
     except DECODER_ERRORS as error:
         reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise SourceError(f"{name}: is no image ({reason}): expected one of {', '.join(IMAGE_FORMATS)}") from None
+        raise SourceError(f"{name}: is not an image ({reason}): expected one of {', '.join(IMAGE_FORMATS)}") from None
     if image.width * image.height > MAX_PIXELS:
         raise SourceError(
             f"{name}: {image.height}×{image.width} is more than {MAX_PIXELS} pixels, "

@@ -132,7 +132,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, side: int) -> Image.Image:
-    """Scale the shorter side to ``side`` and cut out the centre: the usual transform for evaluation."""
+    """Scale the shorter side to ``side`` and cut out the centre: the usual transform for evaluation.
+
+    Raises
+    ------
+    ValueError
+        If the scaled image would have more than `MAX_SCALED_PIXELS`.
+    """
     width, height = image.size
     short = min(width, height)
     scaled = max(side, side * width // short), max(side, side * height // short)
@@ -145,7 +151,7 @@ def to_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return an image's EXIF orientation, 1 to 8; an image that its decoder turns is loaded, and then upright."""
+    """Return an image's EXIF orientation, 1 to 8; if its decoder applies the orientation, the image is loaded first."""
     if image.getexif().get(ORIENTATION, 1) == 1:
         return 1
     image.load()
@@ -154,6 +160,6 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return an image as its EXIF orientation says that it is to be seen."""
+    """Return an image rotated and flipped as its EXIF orientation says."""
     turn = TURNS.get(orientation(image))
     return image if turn is None else image.transpose(turn)

@@ -34,7 +34,7 @@ class Provenance:
     claims_cifar10
         Whether the source claims to be CIFAR-10.
     check
-        What was found equal to CIFAR-10 by checksum, in words; None if nothing was.
+        Which parts equal CIFAR-10 by checksum, in words; None if nothing was compared or equal.
     choices
         What was chosen of the source (`sources.choices.Choices.given`), by name; empty if nothing was.
     splits

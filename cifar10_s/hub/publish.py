@@ -360,7 +360,7 @@ class _Push:
             return head.commit
         additions = [self._addition(name) for name in (*difference.new, *difference.changed)]
         size = show_size(sum(self.sizes[addition.path_in_repo] for addition in additions))
-        logger.info("%s: sends %d files, %s at most", self.repository.repo_id, len(additions), size)
+        logger.info("%s: sending %d files, at most %s", self.repository.repo_id, len(additions), size)
         # The library itself retries uploads, so an error here ends the push.
         with self.repository.one_line_errors("cannot be uploaded", PUSH_AGAIN):
             self.api.preupload_lfs_files(additions=additions, revision=self.revision, **self.repo_arguments)

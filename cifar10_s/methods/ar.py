@@ -30,7 +30,7 @@ Coefficients = tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
 
 logger = logging.getLogger(__name__)
 
-# Starts from which a process is run before it is accepted, and from which noise out of range is run again.
+# Runs of a process before it is accepted, and reruns of noise that is out of range, each from another start.
 PROBES, RETRIES = 16, 100
 # Filters per channel that are drawn together, and batches of them after which less response is asked for.
 BATCH, BATCHES = 2_000, 250

@@ -115,7 +115,13 @@ class Work:
         return self._kept[name]
 
     def network(self, name: str) -> nn.Module:
-        """Return the method's network on the device, its weights initialised by the generator of ``name``."""
+        """Return the method's network on the device, its weights initialised by the generator of ``name``.
+
+        Raises
+        ------
+        UsageError
+            If there is no such network, or the images are too small for it.
+        """
         _, height, width, channels = self.images.pixels.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.random(name).integers(2**63)))

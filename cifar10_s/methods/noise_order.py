@@ -8,7 +8,7 @@ from cifar10_s.common.rng import generator
 # Methods whose noise, in the order of the images, a linear classifier assigns to the right class: Yu et al.,
 # *Availability attacks create shortcuts*, KDD 2022.
 TELLS_CLASSES = frozenset({"em", "tap", "lsp"})
-# At most so many images are looked at, and so many shuffled labels compared with.
+# The number of images that are used, and of shuffles of the labels.
 MAX_IMAGES, SHUFFLES = 4000, 50
 # How many standard deviations beyond shuffled labels the spread between classes is, if noise certainly depends on the
 # labels, and at most if it does not.

@@ -1,4 +1,4 @@
-"""Read what the makers of a dataset say of it (``about.yaml``): title, authors, licence, contact, citation, terms."""
+"""Read ``about.yaml``: title, authors, licence, contact, citation and terms, as the makers of a dataset give them."""
 
 import re
 from dataclasses import asdict, dataclass, fields
@@ -27,13 +27,13 @@ LICENCES = (
 _MARKUP = re.compile(r"[<>`]|\]\(|\*\*|~~~")
 _URL = r"https?://[\w.-]+(:\d+)?(/[\w.~%/?=&#+,:@-]*)?"
 _EMAIL = r"[\w.+-]+@[\w-]+(\.[\w-]+)+"
-# What those who build CIFAR-10-S cannot choose.
+# The fields that builders of CIFAR-10-S cannot set.
 _OF_CIFAR10 = ("title", "licence", "terms")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution:
-    """What the makers of a dataset say of it; every field may be left out.
+    """The makers' description of a dataset; every field is optional.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Attribution:
         return {name: value for name, value in asdict(self).items() if value}
 
     def check_form(self) -> None:
-        """Check untrusted attribution, but for what depends on the images.
+        """Check an untrusted attribution, except for what depends on the images.
 
         Raises
         ------
@@ -101,12 +101,12 @@ class Attribution:
         ]
 
     def check_claims(self, provenance: Provenance) -> None:
-        """Check that the attribution claim nothing that images with this provenance do not allow.
+        """Check that images with this provenance allow what the attribution claims.
 
         Raises
         ------
         ValueError
-            If they do; one line.
+            If they do not; one line.
         """
         if provenance.is_cifar10:
             if given := next((name for name in _OF_CIFAR10 if getattr(self, name) is not None), None):
@@ -166,7 +166,7 @@ def _load(path: str | Path) -> Any:
 
 
 def _unfolded(name: str, value: object) -> object:
-    """Join the lines of a text, but of a citation, and take one author for a list of one."""
+    """Join the lines of each text except a citation, and turn a single author into a list."""
     if name == "citation":
         return value.strip() + "\n" if isinstance(value, str) else value
     if name == "authors" and isinstance(value, str):

@@ -31,7 +31,7 @@ CIFAR10_CITATION = """\
 
 @dataclass(frozen=True)
 class About:
-    """The datasheet of a release, in plain text; untrusted is only what its makers say, in ``terms`` and ``citation``.
+    """The datasheet of a release, in plain text; its makers' ``terms`` and ``citation`` are untrusted.
 
     Attributes
     ----------

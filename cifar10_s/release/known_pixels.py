@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-# Of CIFAR-10 (JPEG copy), seed 0, by the digest of the test images; those of the dataset's version 1.
+# By the digest of the test images: CIFAR-10 (JPEG copy), seed 0, version 1 of the dataset.
 KNOWN_PIXELS: Mapping[str, Mapping[str, str]] = {
     "0547cc31918806cfbe43148255e0722b32db43ad8381fe43f9ac71e994633bc6": {
         "clean": "58e7baca6040a4932e104f772707b4d4e1a88ef83866747abcb3a8f92bd103b6",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Stamp:
-    """The one field of a recipe that needs no methods, which import torch."""
+    """The one field of a recipe that can be read without importing the methods, and so torch."""
 
     shortcut: dict[str, Any] | None
 
@@ -117,12 +117,12 @@ class Release:
             verify_folder(self.name, Options.resolve(device="cpu"))
 
     def check_has_images(self) -> None:
-        """Check that this is no release of recipes alone.
+        """Check that this release has images.
 
         Raises
         ------
         SourceError
-            If it is; the message says how to make its images.
+            If it has only recipes; the message says how to make its images.
         """
         if self.manifest.recipe_only:
             raise SourceError(

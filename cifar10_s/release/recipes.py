@@ -117,9 +117,9 @@ CONFIGURATIONS: dict[str, Recipe] = {
     )
 }
 
-# How the summaries of methods say of which kind their noise is; those that say nothing make one noise per image.
+# The words by which summaries of methods say the kind of their noise; without them, it is one noise per image.
 _PER_IMAGE, _PER_CLASS = "one per image", "one per class"
-# By the kind of noise from a file: words that are wrong of it, and what is said instead.
+# By the kind of noise from a file: words of a summary that are wrong for it, and their replacements.
 _KINDS = {SAMPLE_WISE: (_PER_CLASS, _PER_IMAGE), CLASS_WISE: (_PER_IMAGE, _PER_CLASS)}
 
 FULL, SMALL = "full", "small"

@@ -1,4 +1,4 @@
-"""Write and read ``noise/<method>.npz``: the noise of a release without images that nobody can make again."""
+"""Write and read ``noise/<method>.npz``: noise that cannot be made again, in a release without images."""
 
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ def read_noise(folder: Path, method: Method, manifest: Manifest) -> NDArray[Any]
     Raises
     ------
     SourceError
-        If the file is missing or no such array, or if the noise is of another shape, not finite, or beyond the method's
-        bound.
+        If the file is missing or holds something else, or if the noise has another shape, is not finite, or exceeds the
+        method's bound.
     """
     array = open_array(folder / noise_path(method.name))
     is_per_class = isinstance(method, GivenNoise | Learned) and method.classwise

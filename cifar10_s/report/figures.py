@@ -1,4 +1,4 @@
-"""Figures of the card, galleries and score maps, and pictures of what an audit found; drawn with Pillow alone."""
+"""Galleries and score maps of the card, and pictures of an audit's findings; drawn with Pillow alone."""
 
 from collections.abc import Sequence
 

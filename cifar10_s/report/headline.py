@@ -1,4 +1,4 @@
-"""The one sentence of a set of records: what a network loses by the shortcut."""
+"""The headline of a set of records: how much accuracy the shortcut costs a network."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Headline:
 def headline(record_set: RecordSet) -> Headline | None:
     """Return the headline of some records; None if standard training was not measured on ``clean`` and another.
 
-    It is of the protocol's own network.
+    It is that of the protocol's own network.
     """
     fixed = {"strategy": STANDARD, "network": record_set.network or ""}
     cells = {
@@ -46,4 +46,4 @@ def _published(record_set: RecordSet, name: str) -> str:
     if not record_set.is_cifar10 or name not in headings:
         return ""
     before, after = (TABLE_5.published(STANDARD, column) for column in (CLEAN, name))
-    return "" if after is None else f"Published of a ResNet-18, {PAPER}: {before:.1f} → {after:.1f} %."
+    return "" if after is None else f"Published for a ResNet-18, {PAPER}: {before:.1f} → {after:.1f} %."

@@ -1,4 +1,4 @@
-"""What the site compares: configurations by strategies, ours and as submitted, each with its best defence."""
+"""What the site compares: configurations by strategies, ours and submitted ones, each with its best defence."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +112,7 @@ class Leaderboard:
 def leaderboards(records: Sequence[Record], submissions: Iterable[Submission] = ()) -> list[Leaderboard]:
     """Return a leaderboard for each protocol, network and set of test images, in the order of `PROTOCOLS`.
 
-    Runs as submitted are in rows of their own: no mean and no best is of theirs and ours.
+    Submitted runs have rows of their own: no mean and no best mixes theirs with ours.
 
     Raises
     ------

@@ -10,7 +10,7 @@ PAPER = "Wu et al. (ICLR 2023)"
 
 @dataclass(frozen=True)
 class Substitute:
-    """What stands beside a published number if the published experiment was not measured, and how it differs."""
+    """The experiment of ours that stands beside a published number if that experiment was not measured."""
 
     name: str
     difference: str
@@ -28,9 +28,9 @@ class Axis:
     headings
         The heading in the table, by our name of the published experiment.
     notes
-        What a reader has to know of the published numbers, by the same names: a sentence.
+        What a reader has to know about the published numbers, a sentence each, by the same names.
     substitutes
-        What of ours is nearest, by the same names, if that name itself was not measured.
+        Our nearest experiment, by the same names, for those that were not measured.
     """
 
     varies: str

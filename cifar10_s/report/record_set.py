@@ -21,7 +21,7 @@ NAMES_BY_AXIS: dict[str, Iterable[str]] = {"configuration": CONFIGURATIONS, "str
 TEST_IMAGES = "test"
 # The digits of a pixel digest that tell two sets of pixels under one configuration's name apart.
 SHOWN_DIGITS = 8
-# Copies of CIFAR-10 that published numbers may stand beside, by the pixel digest of their test images.
+# Copies of CIFAR-10 beside which published numbers may stand, by the pixel digest of their test images.
 COPIES_OF_CIFAR10 = {
     "0547cc31918806cfbe43148255e0722b32db43ad8381fe43f9ac71e994633bc6": "CIFAR-10 (JPEG copy)",
 }

@@ -269,7 +269,7 @@ class Report:
 
 def _read(path: Path) -> list[Record]:
     if not path.is_file():
-        raise SourceError(f"{path}: is not there: expected a file that `cifar10-s bench` wrote")
+        raise SourceError(f"{path}: does not exist: expected a file that `cifar10-s bench` wrote")
     lines = Records(path).read()
     if not lines:
         raise SourceError(f"{path}: holds no record: run `cifar10-s bench` first")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # The strategy that trains with an augmentation of `survival.AUGMENTATIONS`.
 STRATEGIES = {"crop and flip": "standard", "Cutout": "cutout", "RandAugment": "randaugment"}
 MARKERS = "os^Dv"
-# For an eighth configuration.
+# For an eighth configuration, after the seven colours.
 GREY = "#8c8c8c"
 
 

@@ -1,4 +1,4 @@
-"""The layouts of tables: those of papers, fitted to what was measured, and those of all that was measured."""
+"""The layouts of tables: papers' tables, fitted to our records, and tables of all records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ UNPUBLISHED_TABLES = {
 }  # fmt: skip
 # The tables that compare their rows, and so need at least two.
 COMPARISON_TABLES = (TRANSFER, DILUTION)
-# Titles of sources that published numbers on other images than CIFAR-10 may stand beside.
+# Titles of sources beside which numbers published on other images than CIFAR-10 may stand.
 SOURCES_BY_IMAGES = {"CIFAR-100": ("CIFAR-100", "uoft-cs/cifar100")}
 
 

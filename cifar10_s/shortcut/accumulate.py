@@ -85,7 +85,7 @@ def moments_by_class(
 
 
 def _are_few(images: Images, device: str, memory: int) -> bool:
-    """Return whether images on this machine's CPU are so few that compiled sums would only be loaded for them."""
+    """Return whether there are so few images on this CPU that loading the compiled kernel takes longer than summing."""
     larger = max(len(images), len(images.class_names)) * math.prod(images.shape[1:])
     return device == "cpu" and not _is_distributed(images) and larger <= FEW_BYTES and memory >= FEW_MEMORY
 

@@ -1,4 +1,4 @@
-"""What common augmentations do to a pixel, as numbers: crop and flip, Cutout, and the operations of RandAugment.
+"""The sizes of common augmentations: crop and flip, Cutout, and the operations of RandAugment.
 
 The sizes are shares of the image's sides, as in the benchmark's strategies, which the tests compare with these.
 """
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from cifar10_s.errors import UsageError
 
-# Of the shorter side: black pixels that random crops add on each side, 4 of 32.
+# Black pixels that random crops add on each side, as a share of the shorter side: 4 of 32.
 PADDING_SHARE = 1 / 8
-# Of each side: the hole of Cutout, 16 of 32.
+# The sides of Cutout's hole, as a share of the image's: 16 of 32.
 HOLE_SHARE = 1 / 2
 # RandAugment with N = 2 and M = 9 of 30: the strength of each operation is 0.3 of the full one.
 STRENGTH = 9 / 30
-# Of each side: a translation at that strength, 4 of 32.
+# A translation at that strength, as a share of the side: 4 of 32.
 SHIFT_SHARE = STRENGTH * 150 / 331
 # Levels from here on are inverted by solarize at that strength: those within 0.3 · 256 of 256.
 INVERTED = 180
@@ -21,7 +21,7 @@ INVERTED = 180
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """The sizes, in pixels, of what views of an image are made by.
+    """The sizes, in pixels, of the augmentations that make views of an image.
 
     Attributes
     ----------

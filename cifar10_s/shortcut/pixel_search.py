@@ -79,15 +79,17 @@ def score_maps(
 
     Parameters
     ----------
-    images, objective, device, memory
+    images, device, memory
         See `search`.
+    objective
+        A name of `objectives.SEARCHED`; ``spread`` has no scores of single positions.
     classes
         Number of classes, from the first on; by default all.
 
     Raises
     ------
     UsageError
-        As for `search`.
+        As for `search`, and if ``classes`` is less than 1.
 
     Examples
     --------
@@ -103,7 +105,7 @@ def best_colors(
 ) -> tuple[Float64Array, NDArray[np.uint8]]:
     """Return `score_maps` and the colours that have these scores: (K, H, W) float64 and (K, H, W, C) uint8.
 
-    Ties are broken as in the search: the larger mean deviation, then the lower colour.
+    Ties are broken as in the search: the larger mean deviation, then the lower colour. Errors are as for `score_maps`.
     """
     score = look_up("objective", objective, SEARCHED).score
     check_classes(images)

@@ -1,4 +1,4 @@
-"""Sum up few images per class in NumPy, sooner than numba is loaded."""
+"""Sum up few images per class in NumPy, in less time than it takes to load numba."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -22,11 +22,11 @@ class Shortcut:
     Attributes
     ----------
     objective
-        How they were chosen: a name of `objectives.OBJECTIVES`.
+        How they were chosen: a name of `pixel_search.SEARCHES`.
     positions : (K, n, 2) int64
         Row and column.
     colors : (K, n, C) uint8
-        0 or 255 in each channel.
+        0 or 255 in each channel; those of ``spread`` have other levels, too.
     scores : (K, n) float64
         Score by the objective; infinite if the pixel is the same in all images of the class.
     class_names

@@ -1,13 +1,13 @@
 """Measure how much of a shortcut is left in augmented views, in closed form: no image and no network is needed.
 
 A *view* is a crop and a flip, then a hole or two operations of RandAugment, all drawn as in training. From it one sees
-an *observation*: the places and colours of the class's pixels that are left in it. Each observation comes from some
-views of each class. Who knows how many guesses the class best by naming the one with the most: the accuracy of this
-Bayes-optimal guess, of classes of equal size, bounds what can be learned from the shortcut alone.
+an *observation*: the places and colours of the class's pixels that are left in it. For each observation, count the
+views of each class that show it. The best guess is the class with the most views. For classes of equal size, the
+accuracy of this Bayes-optimal guess bounds what can be learned from the shortcut alone.
 
 What RandAugment does is a table (`_operations`): where each operation shows a pixel, and what it makes of its colour.
-A network does not tell every level from the next, and operations change levels: so each channel is read as the nearest
-of the levels that the shortcut has. All counts are integers, divided once.
+Operations change levels, and a network does not tell every level from the next: so each channel is read as the nearest
+level that the shortcut has. All counts are integers, divided once.
 """
 
 import math
@@ -24,11 +24,11 @@ from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
 from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.shortcut import Shortcut
 
-# More observations than this are not counted: they would take minutes and gigabytes.
+# More observations than this would take minutes and gigabytes, and are not counted.
 MAX_OBSERVATIONS = 20_000_000
 # What `measure_survival` measures.
 AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
-# Of more pixels per class, what is left is not counted by inclusion and exclusion.
+# With more pixels per class, inclusion and exclusion takes too long.
 MAX_PIXELS = 16
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
 MEAN_LEVEL = 120
@@ -110,8 +110,7 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     Examples
     --------
     >>> import cifar10_s
-    >>> from cifar10_s.common.grey import grey_weights
-    from cifar10_s.shortcut.augmentation import Augmentation
+    >>> from cifar10_s.shortcut.augmentation import Augmentation
     >>> from cifar10_s.shortcut.survival import crop_survival
     >>> pairs = cifar10_s.search(cifar10_s.load_images("sample"), objective="spread", pixels=2)
     >>> crop_survival(pairs, (8, 8), Augmentation.of(8, 8)).lost_share

@@ -191,7 +191,9 @@ class _Kernel:
         with self._lock:
             failed_before, self._kernel = self._kernel is None, None
         if not failed_before:
-            logger.warning("the Triton kernel does not run here (%s): going on in plain torch, slower", one_line(error))
+            logger.warning(
+                "the Triton kernel does not run here (%s): continuing in plain torch, slower", one_line(error)
+            )
 
 
 class _Lane:

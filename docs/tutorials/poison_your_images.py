@@ -10,7 +10,7 @@
 # # Poison your own images
 #
 # Any labelled images of one size will do: a folder with one folder of images per class, a zip of it, Parquet, arrays
-# ([all sources](../your-images.md)). This tutorial writes a folder of PNG files first, so that there is one.
+# ([all sources](../your-images.md)). To have some, this tutorial first writes a folder of PNG files.
 
 # %%
 import tempfile
@@ -39,7 +39,7 @@ shortcut = cifar10_s.search(images)
 shortcut
 
 # %% [markdown]
-# A score is infinite if the pixel is the same in all images of the class, as at the black border of these digits.
+# A score is infinite if the pixel is the same in all images of the class, as on the black border of these digits.
 #
 # ## Stamp
 #
@@ -60,9 +60,10 @@ built = cifar10_s.build(place / "images", place / "mine-s", name="mine-s", confi
 cifar10_s.Release(place / "mine-s")
 
 # %% [markdown]
-# ## Find a shortcut, and take it out
+# ## Find a shortcut, and remove it
 #
-# `audit` tells whether images carry a shortcut, of this kind or another, and `repair` removes the pixels that it found.
+# `audit` reports whether images carry a shortcut, of this kind or another, and `repair` removes the pixels that it
+# found.
 
 # %%
 found = cifar10_s.audit(poisoned)

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Read the results
 #
-# `bench` trains networks on a release under a *protocol*, whose numbers never change, and appends a record per run to a
-# file. Tables and plots are functions of records. Here, it trains on scikit-learn's handwritten digits, in seconds;
-# [the results](../results.md) have what it measured on CIFAR-10.
+# `bench` trains networks on a release under a *protocol*, whose numbers never change, and appends one record per run to
+# a file. All tables and plots are made from records. This tutorial trains on scikit-learn's handwritten digits, in
+# seconds; for CIFAR-10, see [the results](../results.md).
 
 # %%
 import tempfile
@@ -29,7 +29,7 @@ len(records)
 # %% [markdown]
 # ## Tables
 #
-# Each cell is the clean test accuracy after the last epoch, in brackets the best of all epochs.
+# Each cell is the clean test accuracy after the last epoch, with the best of all epochs in brackets.
 
 # %%
 report = cifar10_s.Report.read(place / "results.jsonl")
@@ -48,7 +48,7 @@ report.frame()
 # %% [markdown]
 # ## A record
 #
-# A record has the settings of its run, the accuracies of each epoch, and what it ran on. Its key is a hash of the
+# A record has the settings of its run, the accuracies of each epoch, and the environment. Its id is a hash of the
 # settings, so that a run is never repeated.
 
 # %%
@@ -66,4 +66,4 @@ curves = next(plot for plot in plots if "curves" in plot.name)
 Image(curves)
 
 # %% [markdown]
-# Next: [the benchmark](../benchmark.md) tells of protocols, strategies, and what is measured beside the accuracy.
+# Next: [the benchmark](../benchmark.md) describes protocols, strategies, and what else can be measured.

@@ -10,8 +10,8 @@
 # # Use the dataset in PyTorch
 #
 # A release is a folder, or a dataset on the Hub, with several *configurations* of the same images. This tutorial builds
-# a small one from scikit-learn's handwritten digits, so that it runs anywhere in seconds; with CIFAR-10-S, only the
-# name that `Release` gets is another.
+# a small one from scikit-learn's handwritten digits, so that it runs anywhere in seconds. For CIFAR-10-S, pass its name
+# to `Release` instead; everything else is the same.
 
 # %%
 import tempfile
@@ -31,8 +31,8 @@ release
 # %% [markdown]
 # ## Look at it
 #
-# `train` returns all training images of a configuration as one array. In a notebook they show themselves, with the
-# pixels of the shortcut ringed.
+# `train` returns all training images of a configuration. A notebook shows some of them, with the pixels of the shortcut
+# ringed.
 
 # %%
 poisoned = release.train("ops")
@@ -49,8 +49,7 @@ print("pixels changed per image: at most", changed.max())
 # %% [markdown]
 # ## Train on it
 #
-# `release.torch` returns a map-style dataset. Here is a small network, trained twice in the same way: on `clean`, and
-# on `ops`.
+# `release.torch` returns a map-style dataset. Train a small network twice in the same way, on `clean` and on `ops`:
 
 
 # %%
@@ -83,8 +82,8 @@ for name in ("clean", "ops"):
     )
 
 # %% [markdown]
-# The network that was trained on `ops` knows its training images, and fewer of the clean ones: it has learned the
-# pixel, and some of the digits, which are nearly as easy. On CIFAR-10 the same shortcut leaves no more than chance; see
-# [the results](../results.md).
+# The network that was trained on `ops` classifies its training images well, but far fewer of the clean test images: it
+# has learned the pixel, and some of the digits, which are nearly as easy. On CIFAR-10, the same shortcut leaves no more
+# than chance; see [the results](../results.md).
 #
 # Next: [read a release without this package](../use.md), or [poison your own images](poison_your_images.py).

@@ -46,7 +46,7 @@ class Tiles(Method):
 
 
 # %% [markdown]
-# Its settings are what a release records of it:
+# A release records its settings:
 
 # %%
 Tiles().settings()
@@ -79,5 +79,5 @@ both
 # ## Build a dataset of it
 #
 # Save the class as a module, `mine.py`, and name it by its path: `cifar10-s build -c mine:Tiles -c mine:Tiles-ops`.
-# What a release records of it, how others verify the release without your code, and how to offer the class in a
-# package: [Add a method](../add-a-method.md). To get your results into the table: [Hand in results](../submit.md).
+# [Add a method](../add-a-method.md) explains what a release records of it, how others verify the release without your
+# code, and how to offer the class in a package. To get your results into the tables, [hand them in](../submit.md).

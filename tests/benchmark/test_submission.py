@@ -177,11 +177,11 @@ def test_who_submits_must_be_said(tmp_path, submitter, reason):
 
 def test_a_run_counts_once_and_a_file_has_at_least_one(tmp_path):
     path = tmp_path / "s.jsonl"
-    assert "is there twice" in failures(written(path, [submitted(), submitted()]))[0]
+    assert "occurs twice" in failures(written(path, [submitted(), submitted()]))[0]
     assert "line 2: expected a record, got the end" in failures(written(path, []))[0]
     path.write_bytes(b"")
     assert "line 1: expected a record, got the end" in failures(path)[0]
-    with pytest.raises(SourceError, match="is not there"):
+    with pytest.raises(SourceError, match="does not exist"):
         read_submission(tmp_path / "absent")
 
 

@@ -108,7 +108,7 @@ class Evil:
         ("list.pt", [torch.zeros(3)], "holds no state dict"),
         ("text.safetensors", b"no tensors", "cannot be read"),
         ("bare.pt", pickle.dumps({"a": Evil()}, 2), "expected a zip, .*save the weights with a newer torch"),
-        ("absent.pt", None, "is not there: expected a file of weights, or namespace/name on the Hub"),
+        ("absent.pt", None, "does not exist: expected a file of weights, or namespace/name on the Hub"),
     ],
 )
 def test_what_holds_no_weights_gets_one_line_and_runs_nothing(tmp_path, capsys, name, content, reason):
@@ -158,7 +158,7 @@ def test_a_hub_that_does_not_answer_gets_one_line(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(
-        SourceError, match=r"me/net: is no file, and the Hub does not give it .*check the name"
+        SourceError, match=r"me/net: is not a file, and cannot be downloaded from the Hub .*check the name"
     ) as caught:
         Weights.read("me/net")
     assert "\n" not in str(caught.value)

@@ -32,7 +32,7 @@ def test_the_folder_is_a_source_and_loads(tmp_path, streamed):
 @pytest.mark.parametrize("make", [os.mkdir, lambda path: path.write_text("mine"), lambda path: path.symlink_to("x")])
 def test_what_is_there_stays(tmp_path, make):
     make(tmp_path / "out")
-    with pytest.raises(UsageError, match="out: is there already: expected a new folder"):
+    with pytest.raises(UsageError, match="out: already exists: expected a new folder"):
         write_folder(make_images(), tmp_path / "out", on_cpu())
     assert os.listdir(tmp_path) == ["out"]
 

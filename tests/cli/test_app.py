@@ -112,7 +112,7 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment, rel
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["search", "--source", "./nowhere"], 2, "cifar10-s: ./nowhere: is not there"),
+        (["search", "--source", "./nowhere"], 2, "cifar10-s: ./nowhere: does not exist"),
         (["search", "--source", "sample", "--objective", "best"], 2, "unknown objective 'best'"),
         (["search", "--source", "sample", "--pixels", "99"], 2, "expected 1 to 64"),
         (["search", "--engine", "ray", "--device", "cuda"], 2, "expected auto or cpu, got 'cuda'"),
@@ -126,7 +126,7 @@ def test_of_a_broken_release_each_failure_is_one_line(tmp_path, environment, rel
         (["push", "nowhere"], 2, "Missing option '--repo-id'"),
         (["push", "nowhere", "--repo-id", "digits"], 2, "expected <namespace>/<name>, such as me/cifar10-s"),
         (["push", "nowhere", "--repo-id", "me/digits"], 1, "nowhere: is not a folder"),
-        (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: is not there"),
+        (["tables", "nowhere.jsonl"], 2, "cifar10-s: nowhere.jsonl: does not exist"),
         (["sing"], 2, "No such command"),
     ],
     ids=range(16),

@@ -82,7 +82,7 @@ def test_pictures_and_recovered_images(capsys, release, tmp_path):
     before = sorted(clean.rglob("*"))
     status, lines, errors = audit(capsys, release.folder, "-c", "ops", "--clean", clean)
     assert (status, lines) == (2, [])
-    assert errors == [f"cifar10-s: {clean}: is there already: expected a new folder to write; choose another"]
+    assert errors == [f"cifar10-s: {clean}: already exists: expected a new folder to write; choose another"]
     assert sorted(clean.rglob("*")) == before
 
 
@@ -92,7 +92,7 @@ def test_a_home_is_expanded(capsys, tmp_path, monkeypatch):
     status, lines, errors = audit(capsys, "sample", "--clean", "~/there")
     assert (status, lines) == (2, [])
     assert errors == [
-        f"cifar10-s: {tmp_path / 'there'}: is there already: expected a new folder to write; choose another"
+        f"cifar10-s: {tmp_path / 'there'}: already exists: expected a new folder to write; choose another"
     ]
     monkeypatch.chdir(tmp_path)
     assert audit(capsys, "sample", "--clean", "~nobody-at-all/x", "--json")[2][-1].startswith("wrote ")
@@ -124,7 +124,7 @@ def test_one_class(capsys, tmp_path):
         (["sample", "--share", "2"], "share: expected a number from 0.5 to less than 1, got 2.0"),
         (["sample", "-c", "ops"], "sample: "),
         (["sample", "--engine", "cloud"], "unknown engine 'cloud': expected one of local, ray"),
-        (["/no/such/folder"], "/no/such/folder: is not there"),
+        (["/no/such/folder"], "/no/such/folder: does not exist"),
     ],
 )
 def test_wrong_use(capsys, arguments, message):

@@ -54,5 +54,5 @@ def test_the_doctor_says_what_is_here(monkeypatch, offline):
     facts = json.loads(invoke("doctor", "--json", *(["--offline"] if offline else [])))
     assert facts["cifar10-s"] == cifar10_s.__version__
     assert facts["device"] in ("cpu", "cuda")
-    assert facts["hub"] == "not asked" if offline else facts["hub"].startswith("http://127.0.0.1:9: not reached (")
+    assert facts["hub"] == "not checked" if offline else facts["hub"].startswith("http://127.0.0.1:9: not reached (")
     assert "secret" not in str(facts)

@@ -207,7 +207,7 @@ def test_an_error_of_the_images_is_the_same_line(mapper, tmp_path):
     folder = write_pictures(tmp_path / "pictures", make_images(count=60))
     broken = sorted(folder.rglob("*.png"))[7]
     broken.write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=rf"{broken.name}: is no image"):
+    with pytest.raises(SourceError, match=rf"{broken.name}: is not an image"):
         cifar10_s.search(cifar10_s.open_images(folder, engine="ray"))
 
 

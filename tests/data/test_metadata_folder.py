@@ -80,8 +80,8 @@ def test_a_test_split_without_labels(tmp_path):
     [
         ("file_name,label\na.png,cat\n", r"b.png: expected its name in metadata.csv"),
         ("file_name,label\na.png,cat\na.png,cat\nb.png,dog\n", "expected each image in one row"),
-        ("file_name,label\n./a.png,cat\nb.png,dog\n../secret.png,dog\n", r"row 2: '../secret.png' is no image in"),
-        ("file_name,label\na.png,cat\nb.png,dog\n/etc/passwd,dog\n", "'/etc/passwd' is no image in"),
+        ("file_name,label\n./a.png,cat\nb.png,dog\n../secret.png,dog\n", r"row 2: '../secret.png' is not an image in"),
+        ("file_name,label\na.png,cat\nb.png,dog\n/etc/passwd,dog\n", "'/etc/passwd' is not an image in"),
         ("file_name,label\na.png,cat\nb.png,dog,3\n", "row 1: expected 2 fields"),
         ("file_name,label\na.png,cat\nb.png\n", "row 1: expected 2 fields"),
         ("file_name,label\na.png,cat\nb.png,\n", "1 rows have no label"),

@@ -96,7 +96,7 @@ def test_blocks_can_be_sent_to_other_machines(tmp_path, kind):
         ("cat/0.png/1.png", "is inside a file"),
         ("cat", "is a file and a folder"),
         ("stray.png", "expected only folders beside those of classes"),
-        ("cat/\x1b[31m.png", "is no image"),
+        ("cat/\x1b[31m.png", "is not an image"),
     ],
 )
 def test_a_member_that_does_not_belong_gets_a_line(tmp_path, kind, name, message):
@@ -255,7 +255,7 @@ def test_labels_of_shards_are_chosen_as_columns_are(tmp_path):
         ({"000000.json": b"[1]"}, "expected a JSON object"),
         ({"000000.pyd": b"x"}, "000000.pyd: expected images"),
         ({"000009.cls": b"1"}, "sample '000009': expected one image, got none"),
-        ({"000000.png": b"x"}, "000000.png: is no image"),
+        ({"000000.png": b"x"}, "000000.png: is not an image"),
     ],
     ids=range(9),
 )

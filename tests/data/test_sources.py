@@ -116,9 +116,9 @@ def png_bomb(height, width):
         (encoded(picture())[:-20], "image 1: does not decode"),
         (encoded(picture(), "JPEG")[:-30], "image 1: does not decode"),
         (encoded(picture(), "JPEG")[:-2], "image 1: does not decode"),
-        (b"", "image 1: is no image"),
-        (b"GIF89a", "image 1: is no image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n", "image 1: is no image"),
+        (b"", "image 1: is not an image"),
+        (b"GIF89a", "image 1: is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n", "image 1: is not an image"),
         (png_bomb(6, 5_000_000), "image 1: expected 6×5 RGB .* got 6×5000000 RGB"),
         (png_bomb(60_000, 60_000), "image 1: .*bomb"),
     ],
@@ -432,7 +432,7 @@ def test_image_folders_that_are_none(tmp_path):
     with pytest.raises(SourceError, match="class 'eel' has no images"):
         load_images(tmp_path)
     (tmp_path / "eel" / "0.png").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match=r"eel/0\.png: is no image"):
+    with pytest.raises(SourceError, match=r"eel/0\.png: is not an image"):
         load_images(tmp_path)
 
 
@@ -467,7 +467,7 @@ def test_parquet_of_another_form_gets_a_line(tmp_path):
         ({"label": [0, 30_000_000, 0, 1], "features": plain}, "every number from 0 to the largest"),
         ({"label": [[0], [1], [0], [1]], "features": listed}, "expected whole numbers or texts, got"),
         ({"img": [None] * 4}, "row 0 has no image"),
-        ({"img": [{"bytes": b"x", "path": None}] * 4}, "train image 0: is no image"),
+        ({"img": [{"bytes": b"x", "path": None}] * 4}, "train image 0: is not an image"),
         ({"img": [{"bytes": None, "path": "/etc/passwd"}] * 4}, "row 0 has no image|cannot be loaded"),
     ]
     for number, (columns, message) in enumerate(cases):
@@ -490,7 +490,7 @@ def test_truncated_parquet_gets_a_line(tmp_path):
     "source", ["./nowhere", "/no/such/folder", "no/such/folder", "absent.tar.gz", "~/nowhere-at-all"]
 )
 def test_a_path_that_is_not_there_gets_a_line(source):
-    with pytest.raises(SourceError, match="is not there"):
+    with pytest.raises(SourceError, match="does not exist"):
         load_images(source)
 
 

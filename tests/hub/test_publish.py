@@ -554,7 +554,7 @@ def test_the_size_is_said_before_it_is_sent(hub, small, caplog):
     hub.fail("batch", 403, times=1000)
     with caplog.at_level("INFO", logger="cifar10_s"), pytest.raises(HubError, match="cannot be uploaded"):
         push(hub, small)
-    assert f"{REPO}: sends 7 files, 642 kB at most" in caplog.text
+    assert f"{REPO}: sending 7 files, at most 642 kB" in caplog.text
 
 
 def test_a_newer_version_leaves_nothing_of_the_older(hub, small, tmp_path):
@@ -597,7 +597,7 @@ def test_a_branch_is_not_made_or_moved_for_what_is_published(hub, release, capsy
     assert cli.run(command) == 0
     out = capsys.readouterr().out
     assert f"nothing to do: {version} is there" in out
-    assert "; the branch next is not there, and was not made" in out
+    assert "; the branch next does not exist, and was not created" in out
     assert "next" not in hub.repos[REPO].branches
     head = hub.repos[REPO].commit("next", {"README.md": File(b"theirs")}, "theirs")
     assert cli.run([*command, "--json"]) == 0

@@ -229,7 +229,7 @@ def test_records_become_tables_and_plots(release, tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (None, SourceError, "is not there"),
+        (None, SourceError, "does not exist"),
         ("", SourceError, "holds no record"),
         ("{}\n", SourceError, "line 1: is not a record"),
         ([record("ops")], SourceError, "none of 1 records is of the images of"),
@@ -354,7 +354,7 @@ def test_the_headline_comes_first_and_numbers_after_galleries(release, tmp_path)
     parsed = Parsed(render(release.folder, records=[records], plots=False))
     # Seeds 0 and 1 of both end at 60 and 61; what was published on CIFAR-10 does not stand beside digits.
     assert "60.5 → 60.5 %" in parsed.text("header")
-    assert "Published of a ResNet-18" not in parsed.text("header")
+    assert "Published for a ResNet-18" not in parsed.text("header")
     titles = parsed.texts["h2"]
     assert titles == ["Galleries", "Numbers", "Measured accuracy", "Where the search looks", "This release"]
 

@@ -222,9 +222,9 @@ def test_only_a_site_is_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
-        with pytest.raises(UsageError, match="is there, and no site"):
+        with pytest.raises(UsageError, match="exists, and is not a site"):
             write_site(taken, [OURS], plots=False)
-    with pytest.raises(SourceError, match="is not there"):
+    with pytest.raises(SourceError, match="does not exist"):
         write_site(tmp_path / "new", [tmp_path / "absent"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"]
 

@@ -358,7 +358,7 @@ def test_a_record_may_hold_what_we_do_not_read():
         ("results.final", math.nan, "results.final: expected float >= 0.0, got nan"),
         ("results.test_accuracy", [math.inf], "results.test_accuracy.0: expected float <= 100.0, got inf"),
         ("results.test_accuracy", [1, "2\n"], "results.test_accuracy.1: expected float, got '2\\n'"),
-        ("results.test_accuracy", [1.0, 2.0], "results: expected lists by epoch of one length, got {"),
+        ("results.test_accuracy", [1.0, 2.0], "results: expected lists per epoch of equal length, got {"),
         ("results.evaluations", {"a\nb": []}, "results.evaluations.a b: expected float, got []"),
         ("environment", {"\ud800": 1}, "codec can't encode"),
         ("environment", None, "environment: expected object, got None"),
@@ -667,7 +667,7 @@ def test_figures_have_other_formats(file, tmp_path, suffix):
         (["-t", "5", "--plots", "0.jsonl"], "0.jsonl: figures cannot be written there (File exists): expected"),
         (["-t", "5", "--plots", "/proc/x"], "/proc/x: figures cannot be written there ("),
         (["empty"], "empty: holds no record"),
-        (["nowhere"], "nowhere: is not there"),
+        (["nowhere"], "nowhere: does not exist"),
     ],
 )
 def test_wrong_use_gets_a_line_and_prints_nothing(file, monkeypatch, arguments, message):

@@ -170,7 +170,7 @@ def test_the_plain_version_takes_over_if_the_kernel_does_not_compile(
         assert all(np.array_equal(getattr(moments, n), getattr(expected, n)) for n in ("counts", "sums", "products"))
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith(f"cifar10_s.shortcut.cpu_kernel.accumulate does not compile here ({reason}")
-    assert line.endswith("going on with cifar10_s.shortcut.cpu_kernel.accumulate_plain, slower")
+    assert line.endswith("continuing with cifar10_s.shortcut.cpu_kernel.accumulate_plain, slower")
     assert cpu._kernel(3) is cpu_kernel.accumulate_plain
 
 

@@ -229,7 +229,7 @@ def test_a_kernel_that_does_not_run_is_warned_of_once_and_changes_nothing(monkey
     assert_equal(sums.moments(), oracle(pixels, labels, 3))
     assert [record.getMessage() for record in caplog.records] == [
         "the Triton kernel does not run here (RuntimeError: no kernel image is available): "
-        "going on in plain torch, slower"
+        "continuing in plain torch, slower"
     ]
     assert len(calls) == 3
 

@@ -141,7 +141,7 @@ class Sometimes:
     augment
         The augmentation.
     probability
-        That with which a batch is changed.
+        The probability with which a batch is changed.
     """
 
     augment: Augmentation

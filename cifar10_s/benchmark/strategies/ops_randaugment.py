@@ -1,4 +1,4 @@
-"""RandAugment as the authors of OPS ran it: its operations, and how they are drawn, are not those of its paper.
+"""RandAugment as the authors of OPS ran it: its operations, and how they are drawn, differ from RandAugment's paper.
 
 It is that of tables 5 and 6 of the OPS paper (Wu et al., ICLR 2023), as the code that its authors published shows.
 """
@@ -83,7 +83,7 @@ class OpsRandAugment:
     operations
         The number of operations that are drawn per image; one may be drawn twice.
     probability
-        That with which a drawn operation is applied.
+        The probability with which a drawn operation is applied.
     magnitudes
         The least and the largest magnitude; whole numbers between are drawn for each operation.
     of

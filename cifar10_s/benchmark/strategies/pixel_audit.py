@@ -1,4 +1,4 @@
-"""Take out of the images what an audit finds."""
+"""Remove from the images the pixels that an audit finds."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ class PixelAudit:
     Attributes
     ----------
     rules
-        What counts as giving it away.
+        What counts as a shortcut.
     """
 
     rules: Rules = field(default_factory=Rules)

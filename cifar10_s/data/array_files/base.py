@@ -90,7 +90,7 @@ def choose(path: Path, names: Iterable[str], axes: Callable[[str], int]) -> str:
     Raises
     ------
     UsageError
-        If there are several, and neither tells which one is meant; or if there is none.
+        If there is none, or several that neither the name nor the number of axes tells apart.
     """
     names = list(names)
     candidates = names if len(names) == 1 else [name for name in names if name in PREFERRED_NAMES]

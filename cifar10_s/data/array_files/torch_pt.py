@@ -81,14 +81,14 @@ def _tensors(content: Any) -> dict[str, Any]:
 
 
 def check_plain(path: Path, what: str = "noise", instead: str = ".npy") -> None:
-    """Check, before torch reads a file, that it has tensors alone, no compression and no big-endian bytes.
+    """Check, before torch reads a file, that it holds only tensors, without compression or big-endian bytes.
 
     Parameters
     ----------
     path
         A file of ``torch.save``.
     what, instead
-        What errors call its content, and the other format that they propose.
+        The name of its content in error messages, and the format that they propose instead.
 
     Raises
     ------

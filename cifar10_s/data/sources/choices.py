@@ -98,7 +98,7 @@ class Choices:
         }
 
     def check_taken(self, source: str, taken: frozenset[str]) -> None:
-        """Refuse what a format has not.
+        """Refuse choices that a format does not offer.
 
         Raises
         ------

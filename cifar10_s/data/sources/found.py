@@ -1,4 +1,4 @@
-"""What a format finds in a source."""
+"""What a format found in a source."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Images and labels in the IDX format of MNIST, packed by gzip or not."""
+"""Images and labels in the IDX format of MNIST, compressed by gzip or not."""
 
 import gzip
 import math
@@ -54,7 +54,7 @@ def _folders(place: Place) -> list[Folder]:
 
 
 def _is_idx(file: str) -> bool:
-    """Return whether a file is called as one of IDX; most files of a large folder are told by their ends."""
+    """Return whether a file has the name of an IDX file; the end of the name rules out most files of a large folder."""
     return file.lower().endswith(SUFFIXES) and NAME.fullmatch(file) is not None
 
 

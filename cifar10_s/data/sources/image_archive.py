@@ -19,7 +19,7 @@ from cifar10_s.errors import SourceError
 
 
 def is_image_archive(place: Place) -> bool:
-    """Return whether a source is a file that is called as a zip or tar."""
+    """Return whether a source is a file with the suffix of a zip or tar."""
     return place.text.lower().endswith(SUFFIXES) and place.path.is_file()
 
 

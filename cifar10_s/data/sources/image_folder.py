@@ -118,7 +118,7 @@ def _open_split(folder: Folder, stream: StreamOf) -> Stream:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file is called as an image."""
+    """Return whether a file has the suffix of an image."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES
 

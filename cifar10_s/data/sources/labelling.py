@@ -1,4 +1,4 @@
-"""Images in memory or streamed with labels of several kinds, of which one is chosen as a table's column is."""
+"""Choose one of several kinds of labels, as a column of a table is chosen."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -112,7 +112,8 @@ def _read_rows(root: Folder, folder: Folder, images: set[Path]) -> list[_Row]:
             file = folder.path / posixpath.normpath(name)
             if file not in images:
                 raise SourceError(
-                    f"{path}: row {number}: {name!r:.200} is no image in {folder.path}; correct the row or remove it"
+                    f"{path}: row {number}: {name!r:.200} is not an image in {folder.path}; correct the row or remove "
+                    "it"
                 )
             rows.append(_Row(file, _split(root, folder, file, values), values))
     if rows and folder is root:

@@ -279,7 +279,7 @@ def open_files(
     files
         Paths or URLs, in order.
     split, name
-        How errors call the split and the source.
+        The names of the split and the source in error messages.
     columns
         The columns of the files (`columns.columns_of`).
     provenance

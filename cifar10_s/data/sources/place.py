@@ -1,4 +1,4 @@
-"""Where a source is, and every file below it; what file managers and version control leave there is ignored."""
+"""Where a source is, and every file below it, except what file managers and version control leave there."""
 
 import os
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Place:
-    """What a user names as a source: a text that may be a path, with ``~`` expanded, and how errors call it."""
+    """What a user names as a source: a text that may be a path, with ``~`` expanded, and its name in error messages."""
 
     text: str
 

@@ -242,7 +242,7 @@ class _BoundedReader:
 
 
 def is_tar(place: Place) -> bool:
-    """Return whether a source is a file that is called as a tar."""
+    """Return whether a source is a file with the suffix of a tar."""
     return place.text.lower().endswith(ARCHIVE_SUFFIXES) and place.path.is_file()
 
 

@@ -124,4 +124,4 @@ def _no_source(place: Place) -> SourceError:
         return SourceError("source: expected a path, a Hub dataset name, or 'sample', got nothing")
     if place.path.is_file():
         return SourceError(f"{source}: is a file: expected {', '.join(FILE_SUFFIXES)}, or a folder")
-    return SourceError(f"{source}: is not there; give a path that exists, a Hub dataset name, or 'sample'")
+    return SourceError(f"{source}: does not exist; give a path that exists, a Hub dataset name, or 'sample'")

@@ -1,4 +1,4 @@
-"""Take some classes, or some images per class, of images that are in memory or streamed."""
+"""Select classes, or a number of images per class, from images in memory or streamed."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ def chosen_classes(names: Sequence[str], wanted: Sequence[str], source: str) -> 
     wanted
         Names, numbers, or ranges such as ``0:100``.
     source
-        How errors call the source.
+        The name of the source in error messages.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def select(images: Images, labels: Sequence[int] | None, limit: int | None) -> I
 
 
 def as_stream(images: Images) -> Stream:
-    """Return images that are not in memory as what they are, a stream."""
+    """Return images that are not in memory, typed as the stream that they are."""
     assert isinstance(images, Stream)  # noqa: S101 (there are no other images)
     return images
 

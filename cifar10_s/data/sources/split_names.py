@@ -1,4 +1,4 @@
-"""The names of splits, which are alike in every format and in any case, and which of them is used for what."""
+"""The names of splits, the same in every format and in any case, and what each is used for."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ def test_splits(names: Iterable[str], choices: Choices, source: str, train: str)
 
 
 def named(names: Sequence[str], wanted: str, option: str, source: str) -> str:
-    """Return the name that a user means, in any case.
+    """Find a split by its name, in any case.
 
     Raises
     ------
@@ -98,6 +98,6 @@ def named(names: Sequence[str], wanted: str, option: str, source: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return untrusted names in a line, at most ten of them."""
+    """Join at most ten untrusted names for a message."""
     names = [printable(name)[:80] for name in names]
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") or "none"

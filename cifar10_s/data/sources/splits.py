@@ -233,7 +233,7 @@ class _Opening:
         ]
         for name in sorted({name for split in named for name, _ in split} - {*kept}):
             reason = "not all splits have it alike, or a release cannot have a column of its name"
-            logger.info("%s: column %s is not passed on: %s", self.source, printable(name), reason)
+            logger.info("%s: column %s is left out: %s", self.source, printable(name), reason)
         return {
             split: replace(images, other_labels={name: images.other_labels[name] for name in kept})  # type: ignore[type-var]
             for split, images in splits.items()

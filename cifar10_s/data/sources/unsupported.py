@@ -1,4 +1,4 @@
-"""Forms of datasets that are recognised and not read: what to do instead."""
+"""Forms of datasets that are recognised but not read, and what to do instead."""
 
 import re
 from fnmatch import fnmatch, translate
@@ -43,7 +43,7 @@ VOC_FOLDERS = {"Annotations", "JPEGImages"}
 
 
 def refuse_unsupported(place: Place) -> None:
-    """Refuse a file, or a folder with a file or folders in it, of a form that is recognised and not read.
+    """Refuse a file or folder of a form that is recognised but not read.
 
     Raises
     ------

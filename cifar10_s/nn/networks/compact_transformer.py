@@ -13,7 +13,7 @@ from cifar10_s.nn.networks.layers import convolution
 
 EMBEDDING_SIZE, HEADS, LAYERS, MLP_SIZE = 256, 4, 7, 512
 ATTENTION_DROPOUT = 0.1
-# Of the last layer's paths, for each training image; it grows linearly from 0 at the first layer.
+# The probability at the last layer, for each training image; it grows linearly from 0 at the first layer.
 MAX_DROP_PROBABILITY = 0.1
 PATCH_SIDE = 4
 

@@ -33,7 +33,7 @@ class Surveyor:
 
 
 class Survey:
-    """What is known of perturbed images after a pass over them.
+    """Measurements of perturbed images, collected in a pass over them.
 
     Parameters
     ----------
@@ -71,6 +71,6 @@ class Survey:
         return self._digest.hexdigest()
 
     def separability(self) -> Separability | None:
-        """Return the separability; it takes one core a second."""
+        """Return the separability; this takes about a second on one core."""
         before, after = (np.concatenate(images) for images in zip(*self._chosen, strict=True))
         return separability.measure(before, after, self._labels)

@@ -1,4 +1,4 @@
-"""Check the recipes of a release without images, as far as that can be done without them."""
+"""Check the recipes of a release without images, as far as possible."""
 
 from collections.abc import Iterable, Mapping
 

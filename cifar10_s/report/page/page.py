@@ -124,7 +124,7 @@ def write(
         raise _not_writable(path, "expected the name of a file in a folder that exists and can be written to")
     files = list(records)
     if files:
-        # Before minutes are spent on the images.
+        # Checked before minutes are spent on the images.
         Report.read(files)
     failures = verification_failures(Release(dataset))
     content = render(dataset, records=files, network=network, plots=plots, failures=failures).encode()

@@ -111,7 +111,7 @@ def submitted_name(number: int) -> str:
 
 def _check_output(folder: Path) -> None:
     if folder.exists() and not (folder / OUR_RECORDS).is_file() and not _is_empty(folder):
-        raise UsageError(f"{folder}: is there, and no site: expected the name of a new folder, or of a site")
+        raise UsageError(f"{folder}: exists, and is not a site: expected the name of a new folder, or of a site")
 
 
 def _is_empty(folder: Path) -> bool:
