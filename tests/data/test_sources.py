@@ -418,6 +418,19 @@ def test_what_cannot_be_read_gets_a_line(tmp_path, kind):
         load_images(tmp_path)
 
 
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("place", ["9.png", "dog/9.png"])
+def test_a_pipe_is_not_waited_for(tmp_path, place, link):
+    """Nobody writes to it."""
+    write_folder(tmp_path / "pets")
+    pipe = tmp_path / "pipe" if link else tmp_path / "pets" / place
+    os.mkfifo(pipe)
+    if link:
+        (tmp_path / "pets" / place).symlink_to(pipe)
+    with pytest.raises(SourceError, match=r"9\.png: is a device, pipe or socket"):
+        load_images(tmp_path / "pets")
+
+
 def test_class_names_are_printable(tmp_path):
     os.rename(write_folder(tmp_path) / "dog", os.fsencode(tmp_path) + b"/d\xffg")
     with pytest.raises(SourceError, match="printable"):
