@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cifar10_s.common.threads import chunks, thread_map
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.codec import AS_THEY_ARE, Shape, decode, is_unlike, probe
 from cifar10_s.data.conversion import Conversion
 from cifar10_s.data.images import MAX_PART_IMAGES, part_size
@@ -119,6 +121,7 @@ def opened(file: str) -> "Iterator[pq.ParquetFile]":
             with fsspec.open(file, "rb") as remote:
                 yield pq.ParquetFile(remote, buffer_size=BUFFER_BYTES, pre_buffer=False)
         else:
+            check_fetched(Path(file))
             with open(file, "rb") as local:  # noqa: PTH123 (as a URL is opened)
                 yield pq.ParquetFile(local, buffer_size=BUFFER_BYTES, pre_buffer=False)
     except SourceError:
