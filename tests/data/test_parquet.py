@@ -92,6 +92,17 @@ def test_no_rows_at_all(tmp_path):
     assert "has no rows: expected at least one image" in refusal(tmp_path / "x")
 
 
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("name", ["img", "label"])
+def test_two_columns_of_a_name_are_not_chosen_from(tmp_path, name, second):
+    """As a join leaves them; the first was read of a second file, and of the first it ended in a traceback."""
+    images = make_images(count=10)
+    write_parquet(tmp_path / "train-0.parquet", images)
+    table = write_parquet(tmp_path / "train-1.parquet", images)
+    pq.write_table(table.append_column(name, table[name]), tmp_path / f"train-{int(second)}.parquet")
+    assert f"train-{int(second)}.parquet: expected one column '{name}', got 2; rename or drop one" in refusal(tmp_path)
+
+
 def test_whole_numbers_of_several_sizes(tmp_path):
     """As shards from different programs have them; `datasets` reads them too."""
     images = make_images(count=10)
