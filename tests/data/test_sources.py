@@ -418,6 +418,15 @@ def test_what_cannot_be_read_gets_a_line(tmp_path, kind):
         load_images(tmp_path)
 
 
+@pytest.mark.parametrize(("ending", "kind"), [(".jpe", "JPEG"), (".apng", "PNG"), (".pnm", "PPM"), (".JPE", "JPEG")])
+def test_rarer_endings_of_formats_that_are_read(tmp_path, ending, kind):
+    write_folder(tmp_path)
+    added = tmp_path / "dog" / f"9{ending}"
+    added.write_bytes(encoded(picture(seed=7), kind))
+    expected = np.asarray(Image.open(added))
+    assert any(np.array_equal(pixels, expected) for pixels in load_images(tmp_path).pixels)
+
+
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("place", ["9.png", "dog/9.png"])
 def test_a_pipe_is_not_waited_for(tmp_path, place, link):
