@@ -103,6 +103,7 @@ def apply(
         version=manifest.version,
         attribution=manifest.attribution,
         expected=manifest,
+        inputs=(str(source),),
     )
     order.check_place()
     opened = open_splits(

@@ -21,6 +21,7 @@ from cifar10_s.data.cluster import Cluster
 from cifar10_s.data.images import Images
 from cifar10_s.data.provenance import HUB_NAME, Provenance, names_cifar10
 from cifar10_s.data.sources.choices import NO_CHOICES, Choices
+from cifar10_s.data.sources.place import expand_home
 from cifar10_s.data.sources.splits import open_splits
 from cifar10_s.errors import BuildError, SourceError, UsageError, root_cause, unknown
 from cifar10_s.methods.base import Bound
@@ -142,6 +143,7 @@ def build(
         recipe_only=recipe_only,
         version=check_version(dataset_version or DATASET_VERSION),
         attribution=NO_ATTRIBUTION if about is None else read_attribution(about),
+        inputs=tuple(map(str, (source, *(noise or {}).values()))),
     )
     noise, recipes = noise or {}, select(configurations, budget=budget)
     _check_noise_is_wanted(noise, recipes)
@@ -180,6 +182,8 @@ class Order:
         Replace the contents of the folder if they are not this release.
     expected
         The manifest that the release must agree with in the pixels of each configuration, if there is one.
+    inputs
+        The source, and files of noise: a folder that holds one of them is not replaced.
     """
 
     folder: Path
@@ -191,6 +195,7 @@ class Order:
     attribution: Attribution = NO_ATTRIBUTION
     recipe_only: bool = False
     expected: Manifest | None = None
+    inputs: tuple[str, ...] = ()
 
     @property
     def output(self) -> Path:
@@ -203,10 +208,13 @@ class Order:
         Raises
         ------
         UsageError
-            If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced.
+            If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced, or
+            holds the source or a noise file.
         BuildError
             If the disk is full or read-only.
         """
+        if self.overwrite:
+            _check_outside(self.output, self.inputs)
         if self.overwrite or not _is_taken(self.output):
             _check_place(self.output, self.name)
         with one_line_errors(self.output):
@@ -362,6 +370,17 @@ def _check_place(output: Path, name: str) -> None:
     advice = f"choose a folder in it, such as --output {output / name}" if inside else "choose another --output"
     what = "cannot be written to by this account" if beside.is_dir() else "is no folder"
     raise UsageError(f"{output}: the build is written beside it, but {beside} {what}; {advice}")
+
+
+def _check_outside(output: Path, inputs: Iterable[str]) -> None:
+    """Check that nothing that is read is in the folder that is replaced, such as the only copy of the images."""
+    for given in filter(None, inputs):
+        place = Path(expand_home(given)).resolve()
+        if place.is_relative_to(output) and place.exists():
+            raise UsageError(
+                f"{given}: is read for this build, and --overwrite would remove it with all else in {output}; choose "
+                "another --output"
+            )
 
 
 def _is_taken(output: Path) -> bool:

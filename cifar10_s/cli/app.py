@@ -80,6 +80,20 @@ def run(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _open_what_is_closed() -> None:
+    """Lead standard streams that are closed, as services close them, to nowhere.
+
+    Python has no object for one, which libraries expect; and the next file to be opened would get its number.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (open to the end)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(getattr(sys, name).fileno(), number)
+
+
 def _print_what_the_terminal_can() -> None:
     """Print a question mark for a character that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
@@ -105,6 +119,7 @@ def _fail(*lines: str, status: int) -> int:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run ``cifar10-s`` and end the process; signals end it in order, too."""
+    _open_what_is_closed()
     with ending_on_signals():
         status = run(arguments)
     sys.exit(status)

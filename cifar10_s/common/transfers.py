@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cifar10_s.common.checksums import SUMS, hash_bytes
+from cifar10_s.errors import SourceError
 
 ATTRIBUTES_FILE = ".gitattributes"
 # Where `hf download --local-dir` keeps its notes; the second is that of its versions before 0.24.
@@ -33,6 +34,7 @@ MAX_POINTER_BYTES = 1024
 # Text files are small; larger ones are not read again to see what changed them.
 MAX_TEXT_BYTES = 10 << 20
 IS_POINTER = "is a Git LFS pointer: run git lfs pull"
+IS_EMPTY = "is empty: get it again"
 
 
 def is_added(folder: Path, path: str) -> bool:
@@ -74,11 +76,41 @@ def is_cache_link(folder: Path, path: str) -> bool:
 def is_pointer(file: Path) -> bool:
     """Return whether a file is a pointer of Git LFS, which a clone has until the file itself is fetched."""
     try:
-        if file.stat().st_size > MAX_POINTER_BYTES:
-            return False
-        return _POINTER.fullmatch(file.read_bytes()) is not None
+        is_small = file.is_file() and file.stat().st_size <= MAX_POINTER_BYTES
+        return is_small and unfetched(file.read_bytes()) == IS_POINTER
     except OSError:
         return False
+
+
+def unfetched(data: bytes) -> str:
+    """Return what to do about the content of a file that was never fetched; empty if it may be the file itself.
+
+    Examples
+    --------
+    >>> unfetched(b""), unfetched(b"GIF89a")
+    ('is empty: get it again', '')
+    """
+    if not data:
+        return IS_EMPTY
+    return IS_POINTER if len(data) <= MAX_POINTER_BYTES and _POINTER.fullmatch(data) else ""
+
+
+def check_fetched(file: Path) -> None:
+    """Check that a file's content is there; a file that cannot be read is left to its reader.
+
+    Raises
+    ------
+    SourceError
+        If it is empty, or a pointer of Git LFS.
+    """
+    try:
+        if not file.is_file() or file.stat().st_size > MAX_POINTER_BYTES:
+            return
+        why = unfetched(file.read_bytes())
+    except OSError:
+        return
+    if why:
+        raise SourceError(f"{file}: {why}")
 
 
 def explain(folder: Path, expected: Mapping[str, str], got: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from cifar10_s.common.threads import chunks
+from cifar10_s.common.transfers import unfetched
 from cifar10_s.data.conversion import FIRST_SIDEWAYS, Conversion, UnlikeError, is_transparent, orientation, upright
 from cifar10_s.data.images import part_size
 from cifar10_s.errors import SourceError
@@ -238,6 +239,8 @@ def _open(data: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise SourceError(f"{name}: {error}") from None
     except DECODER_ERRORS as error:
+        if why := unfetched(data):
+            raise SourceError(f"{name}: is no image: it {why}") from None
         reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise SourceError(f"{name}: is not an image ({reason}): expected one of {', '.join(IMAGE_FORMATS)}") from None
     if image.width * image.height > MAX_PIXELS:

@@ -15,7 +15,7 @@ from cifar10_s.data.array_files.base import ArrayFile
 from cifar10_s.data.array_files.registry import open_array
 from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError
-from cifar10_s.methods.poisoned_file import are_images, subtract
+from cifar10_s.methods.poisoned_file import are_images, check_unscaled, subtract
 
 # torch puts channels first, and so does REM; in these files ambiguous shapes are read that way.
 CHANNELS_FIRST = (".pt", ".pth", ".safetensors", ".pkl", ".pickle")
@@ -134,6 +134,8 @@ def read_noise(
         reach = np.abs(levels).max((1, 2, 3)).astype(np.float64)
     elif may_be_images:
         _check_type(array)
+    elif clean is not None and kind == "sample-wise":
+        check_unscaled(path, levels, clean)
     _check_reach(path, each, reach, linf, unit, levels)
     _check_norm(path, each, levels, l2, unit)
     return NoiseFile(path.name, hash_file(path), kind, unit, levels, bool(lowest.min() >= 0), of_images)

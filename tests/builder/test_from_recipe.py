@@ -180,6 +180,14 @@ def test_other_images_are_one_line_and_nothing_is_written(recipe, tmp_path, imag
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
+def test_the_images_are_never_overwritten(recipe, tmp_path):
+    """The line comes before the images are read, so it does not matter whose they are."""
+    write_pictures(tmp_path / "photos", photographs(count=4, shape=(8, 8, 3)))
+    with pytest.raises(UsageError, match="photos: is read for this build, and --overwrite would remove it"):
+        cifar10_s.apply(recipe.folder, tmp_path / "photos", tmp_path, overwrite=True, device="cpu")
+    assert any((tmp_path / "photos").iterdir())
+
+
 def test_other_pixels_than_recorded_are_not_written(changed, pictures, tmp_path):
     """A digest that was changed with everything that repeats it, as by another version of a method."""
     old = json.loads((changed("manifest.json", lambda data: None) / "manifest.json").read_text())

@@ -189,6 +189,30 @@ def test_what_is_not_a_release_is_never_overwritten_unasked(tmp_path, what):
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+@pytest.mark.parametrize("output", ["photos", "photos/train", "link", "photos/../photos"])
+def test_what_is_read_is_never_overwritten(tmp_path, monkeypatch, output):
+    """`--overwrite` replaces the whole folder, and the images may have no copy."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(Path("photos/train"), make_images(seed=1, count=8))
+    Path("link").symlink_to("photos")
+    before = hash_folder(tmp_path / "photos")
+    options = {"name": "x", "configurations": ["ops"], "overwrite": True, "device": "cpu"}
+    with pytest.raises(UsageError, match="photos/train: is read for this build, and --overwrite would remove it"):
+        cifar10_s.build("photos/train", output, **options)
+    assert hash_folder(tmp_path / "photos") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "photos"]
+
+
+def test_noise_that_is_read_is_never_overwritten(tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    np.save(output / "em.npy", np.ones((10, 8, 8, 1), np.int8))
+    options = {"configurations": ["em-ops"], "noise": {"em": output / "em.npy"}, "overwrite": True, "device": "cpu"}
+    with pytest.raises(UsageError, match=r"em\.npy: is read for this build"):
+        cifar10_s.build("sample", output, **options)
+    assert [path.name for path in output.iterdir()] == ["em.npy"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

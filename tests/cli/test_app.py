@@ -159,3 +159,17 @@ def test_without_network_the_default_source_gets_a_line(tmp_path, environment):
 def test_the_version(tmp_path, environment, program):
     done = run("--version", cwd=tmp_path, environment=environment, program=program)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"cifar10-s {cifar10_s.__version__}\n", "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_service_may_close_what_a_terminal_has(tmp_path, environment, closed):
+    program = f'"{sys.executable}" -c "from cifar10_s.cli.app import main; main()"'
+    for arguments, status in (("info nowhere", 2), ("build --source sample --name x -c ops --device cpu", 0)):
+        done = subprocess.run(
+            ["bash", "-c", f"{program} {arguments} {closed}"],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+        assert done.returncode == status, arguments
+    assert cifar10_s.verify(tmp_path / "x").images == 4673

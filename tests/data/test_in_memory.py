@@ -88,7 +88,7 @@ def test_splits_of_several_datasets_are_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("train-images-idx3-ubyte", b"", "is no IDX file"),
+        ("train-images-idx3-ubyte", b"", "is empty: get it again"),
         ("train-images-idx3-ubyte", b"\0\0\x0d\x01", "is no IDX file"),
         ("train-images-idx3-ubyte", idx(GREY)[:-1], "expected 140 bytes.*got 139"),
         ("train-images-idx3-ubyte", idx(GREY) + b"x", "expected 140 bytes.*got more"),

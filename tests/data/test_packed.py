@@ -213,6 +213,16 @@ def test_shards_of_samples(tmp_path, kind):
     assert load_images(tmp_path / "shards" / f"000000{kind}").labels.tolist() == [0, 2, 1]
 
 
+@pytest.mark.parametrize("field", ["cls", "json", "CLS"])
+@pytest.mark.parametrize("image", ["gif", "tif", "tiff", "jfif", "pgm", "JPG", "image.png", "jpg"])
+@pytest.mark.parametrize("whole", [False, True], ids=["folder", "file"])
+def test_samples_of_every_kind_of_image(tmp_path, image, field, whole):
+    """What makes a tar a shard are its samples, whatever format of those that are read elsewhere they have."""
+    rows = [{"label": 1}, {"label": 0}] if field == "json" else [1, 0]
+    path = pack(tmp_path / "train-0.tar", samples(rows, field, image=image))
+    assert load_images(path if whole else tmp_path).labels.tolist() == [1, 0]
+
+
 def test_splits_of_shards_are_told_by_names_or_folders(tmp_path):
     for split in ("train", "val"):
         pack(tmp_path / "names" / f"pets-{split}-000000.tar", samples([0, 1]))

@@ -92,6 +92,31 @@ def test_no_rows_at_all(tmp_path):
     assert "has no rows: expected at least one image" in refusal(tmp_path / "x")
 
 
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("name", ["img", "label"])
+def test_two_columns_of_a_name_are_not_chosen_from(tmp_path, name, second):
+    """As a join leaves them; the first was read of a second file, and of the first it ended in a traceback."""
+    images = make_images(count=10)
+    write_parquet(tmp_path / "train-0.parquet", images)
+    table = write_parquet(tmp_path / "train-1.parquet", images)
+    pq.write_table(table.append_column(name, table[name]), tmp_path / f"train-{int(second)}.parquet")
+    assert f"train-{int(second)}.parquet: expected one column '{name}', got 2; rename or drop one" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [(["", "a"], "5 rows have no label"), (["a", " \t"], "5 rows have no label"), ([""], "has no labels: all of them")],
+    ids=range(3),
+)
+def test_an_empty_text_is_no_label(tmp_path, kind, labels, line):
+    """It became a class without a name; in `metadata.csv`, it is a missing label."""
+    table = write_parquet(tmp_path / "train-0.parquet", make_images(count=10))
+    texts = (labels * 10)[:10]
+    pq.write_table(table.set_column(1, "label", pa.array(texts).cast(kind)), tmp_path / "train-0.parquet")
+    assert line in refusal(tmp_path)
+
+
 def test_whole_numbers_of_several_sizes(tmp_path):
     """As shards from different programs have them; `datasets` reads them too."""
     images = make_images(count=10)

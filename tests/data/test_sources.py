@@ -190,7 +190,7 @@ def test_a_wrong_checksum_is_refused_unless_told(tmp_path):
 def test_a_truncated_archive_gets_a_line(tmp_path, keep):
     path = write_archive(tmp_path / "cifar-10-python.tar.gz")
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(SourceError, match=r"cannot be read to its end|holds no"):
+    with pytest.raises(SourceError, match=r"cannot be read to its end|holds no|is empty"):
         load_archive(path)
 
 
@@ -301,7 +301,7 @@ def test_a_bomb_in_a_tar_header_is_not_read(tmp_path, kind):
 def test_an_archive_of_another_kind_gets_a_line(tmp_path, compress):
     path = write_archive(tmp_path / "a.tar.gz")
     path.write_bytes(compress(gzip.decompress(path.read_bytes())))
-    with pytest.raises(SourceError, match=r"cannot be read to its end|holds no"):
+    with pytest.raises(SourceError, match=r"cannot be read to its end|holds no|is empty"):
         load_archive(path)
 
 
@@ -416,6 +416,28 @@ def test_what_cannot_be_read_gets_a_line(tmp_path, kind):
         stray.symlink_to(stray if kind == "loop" else "nowhere.png")
     with pytest.raises(SourceError, match=r"9\.png: cannot be read"):
         load_images(tmp_path)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".jpe", "JPEG"), (".apng", "PNG"), (".pnm", "PPM"), (".JPE", "JPEG")])
+def test_rarer_endings_of_formats_that_are_read(tmp_path, ending, kind):
+    write_folder(tmp_path)
+    added = tmp_path / "dog" / f"9{ending}"
+    added.write_bytes(encoded(picture(seed=7), kind))
+    expected = np.asarray(Image.open(added))
+    assert any(np.array_equal(pixels, expected) for pixels in load_images(tmp_path).pixels)
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("place", ["9.png", "dog/9.png"])
+def test_a_pipe_is_not_waited_for(tmp_path, place, link):
+    """Nobody writes to it."""
+    write_folder(tmp_path / "pets")
+    pipe = tmp_path / "pipe" if link else tmp_path / "pets" / place
+    os.mkfifo(pipe)
+    if link:
+        (tmp_path / "pets" / place).symlink_to(pipe)
+    with pytest.raises(SourceError, match=r"9\.png: is a device, pipe or socket"):
+        load_images(tmp_path / "pets")
 
 
 def test_class_names_are_printable(tmp_path):

@@ -1,15 +1,20 @@
 """Files of GUE, NTGA and DeepConfuse in the forms in which such files are published: perturbed images, or noise."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from support.images import make_images
 
 import cifar10_s
 from cifar10_s.errors import UsageError
 from cifar10_s.methods.noise_file import read_noise
+from cifar10_s.methods.poisoned_file import check_unscaled
 
 IMAGES = make_images(seed=4, count=30, height=6, width=5)
 LINF = 8
@@ -108,6 +113,36 @@ def short_stream(tmp_path):
     names = IMAGES.class_names
     write_arrays(tmp_path / "arrays", IMAGES.pixels, IMAGES.labels, classes=names)
     return cifar10_s.open_images(tmp_path / "arrays")
+
+
+@pytest.mark.parametrize("layout", [lambda array: array, channels_first], ids=["NHWC", "NCHW"])
+@pytest.mark.parametrize(
+    "scale",
+    [
+        lambda x: (x - [0.4914, 0.4822, 0.4465]) / [0.247, 0.2435, 0.2616],  # as a loader of CIFAR-10 gives them
+        lambda x: (x - 0.5) / 0.25,
+        lambda x: 2 * x - 1,
+        lambda x: 255 * x - 128,
+    ],
+    ids=["mean and deviation per channel", "of all channels", "-1 to 1", "-128 to 127"],
+)
+def test_images_of_another_range_are_no_noise(tmp_path, short_stream, scale, layout):
+    """Normalised images stay within 3, which would be noise of at most 3 levels."""
+    path = save_npy(tmp_path / "x", layout(scale(POISONED / 255).astype(np.float32)))
+    for clean in (IMAGES, short_stream):
+        with pytest.raises(UsageError, match=r"holds images of another range, not noise: .* x \* std \+ mean"):
+            read(path, clean)
+
+
+@given(hnp.arrays(np.int8, IMAGES.pixels.shape, elements=st.integers(-LINF, LINF)))
+@settings(max_examples=20, deadline=None)
+def test_no_noise_is_taken_for_images(noise):
+    check_unscaled(Path("x.npy"), noise.astype(np.float32), IMAGES)
+
+
+def test_noise_that_removes_contrast_is_no_image():
+    """It follows the images too, but the other way round."""
+    check_unscaled(Path("x.npy"), (128 - IMAGES.pixels.astype(np.float32)) / 16, IMAGES)
 
 
 def test_one_sided_noise_and_unsigned_noise_are_no_images(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.errors import Cifar10SError, SourceError, UsageError, one_line, printable
 
 # Of several arrays in a file, the one with one of these names is read.
@@ -62,13 +63,17 @@ class ArrayFile:
 
 @contextmanager
 def one_line_errors(path: Path) -> Iterator[None]:
-    """Turn whatever a library raises on a broken file into a `SourceError` of one printable line."""
+    """Turn whatever a library raises on a broken file into a `SourceError` of one printable line.
+
+    Of a file that was not fetched, the line says so.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     except Cifar10SError:
         raise
     except Exception as error:  # a broken file can raise anything
+        check_fetched(path)
         reason = one_line(error, MAX_QUOTED_LETTERS)
         raise SourceError(
             f"{path}: cannot be read as {path.suffix} ({reason}); get it again, or save it again"

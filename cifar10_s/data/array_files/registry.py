@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.array_files.base import ArrayFile, one_line_errors
 from cifar10_s.data.array_files.npy import open_npy, open_npz
 from cifar10_s.data.array_files.pickled import open_pickle
@@ -32,12 +33,13 @@ def open_array(path: Path) -> ArrayFile:
     UsageError
         If the suffix is another, or there are several arrays to choose from.
     SourceError
-        If the file is missing, truncated, of another format, or could run code.
+        If the file is missing, not fetched, truncated, of another format, or could run code.
     """
     suffix = path.suffix.lower()
     if suffix not in ARRAY_FORMATS:
         raise UsageError(f"{path}: expected a file that ends in one of {', '.join(ARRAY_FORMATS)}, got {suffix!r}")
     if not path.is_file():
         raise SourceError(f"{path}: expected a file, {'got a folder' if path.is_dir() else 'there is none'}")
+    check_fetched(path)
     with one_line_errors(path):
         return ARRAY_FORMATS[suffix](path)

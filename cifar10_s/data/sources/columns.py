@@ -159,16 +159,18 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
     """
     if of.kind == OTHER and pa.types.is_null(column.type):
         raise SourceError(f"{name}: labels: expected whole numbers or texts, got others")
-    if column.null_count == len(column):
-        raise UnlabelledError(f"{name}: has no labels: all of them are missing")
     if column.null_count:
-        raise SourceError(f"{name}: {column.null_count} rows have no label: expected one in every row")
+        raise _unlabelled(column.null_count, len(column), name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        texts = sorted(set(column.to_pylist()))
+        values = column.to_pylist()
+        empty = sum(not text.strip() for text in values)
+        if empty:
+            raise _unlabelled(empty, len(values), name)
+        texts = sorted(set(values))
         place = {text: label for label, text in enumerate(texts)}
-        return np.array([place[text] for text in column.to_pylist()], np.int64), _checked(tuple(texts), name)
+        return np.array([place[text] for text in values], np.int64), _checked(tuple(texts), name)
     if not pa.types.is_integer(column.type):
         raise SourceError(f"{name}: labels: expected whole numbers or texts, got {column.type}")
     labels = to_numpy(column)
@@ -180,6 +182,13 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
     if labels.max() >= len(names):
         raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
     return labels, _checked(names, name)
+
+
+def _unlabelled(count: int, rows: int, name: str) -> SourceError:
+    """Return the error of rows whose labels are missing, which an empty text is, as in a table of texts."""
+    if count == rows:
+        return UnlabelledError(f"{name}: has no labels: all of them are missing")
+    return SourceError(f"{name}: {count} rows have no label: expected one in every row")
 
 
 def _names_of_numbers(labels: NDArray[np.int64], name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
@@ -125,6 +126,7 @@ def _open_split(split: str, pair: _Pair, place: Place) -> LabeledImages:
 
 def _read(path: Path) -> NDArray[np.uint8]:
     """Return the array in an IDX file, of one to four dimensions."""
+    check_fetched(path)
     try:
         with path.open("rb") as file:
             if path.name.lower().endswith(".gz"):

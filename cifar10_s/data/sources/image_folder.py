@@ -19,7 +19,10 @@ from cifar10_s.errors import SourceError
 
 # Takes image files, labels (N,), and class names.
 StreamOf = Callable[[list[Path], NDArray[np.int64], tuple[str, ...]], Stream]
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+IMAGE_SUFFIXES = {
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
+    ".pnm",
+}  # fmt: skip
 
 
 def find_image_folder(place: Place, choices: Choices, *, allow_unverified: bool = False) -> Found:
@@ -134,5 +137,7 @@ def _images_of_class(folder: Folder) -> list[Path]:
     for file in files:
         if not is_image(file.name):
             suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise SourceError(f"{file}: expected only images in a class's folder ({suffixes}); move it elsewhere")
+            raise SourceError(
+                f"{file}: expected only images in a class's folder ({suffixes}); convert it, or move it elsewhere"
+            )
     return files

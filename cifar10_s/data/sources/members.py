@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.common.threads import chunks
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.codec import Shape, decode, is_unlike
 from cifar10_s.data.conversion import Conversion
 from cifar10_s.data.images import part_size
@@ -84,6 +85,7 @@ def _check_size(size: int, name: str, path: Path) -> None:
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
+    check_fetched(path)
     for info in _opened_zip(path).infolist():
         if info.filename.endswith("/"):
             continue

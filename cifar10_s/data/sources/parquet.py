@@ -1,10 +1,12 @@
 """Parquet files in the Hub's layout, local or on the Hub, as a stream of images."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cifar10_s.common.threads import chunks, thread_map
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.codec import AS_THEY_ARE, Shape, decode, is_unlike, probe
 from cifar10_s.data.conversion import Conversion
 from cifar10_s.data.images import MAX_PART_IMAGES, part_size
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.stream import Stream
 from cifar10_s.data.whole_numbers import to_arrow
-from cifar10_s.errors import SourceError, one_line
+from cifar10_s.errors import SourceError, one_line, printable
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -117,10 +120,11 @@ def opened(file: str) -> "Iterator[pq.ParquetFile]":
             import fsspec
 
             with fsspec.open(file, "rb") as remote:
-                yield pq.ParquetFile(remote, buffer_size=BUFFER_BYTES, pre_buffer=False)
+                yield _checked(pq.ParquetFile(remote, buffer_size=BUFFER_BYTES, pre_buffer=False), file)
         else:
+            check_fetched(Path(file))
             with open(file, "rb") as local:  # noqa: PTH123 (as a URL is opened)
-                yield pq.ParquetFile(local, buffer_size=BUFFER_BYTES, pre_buffer=False)
+                yield _checked(pq.ParquetFile(local, buffer_size=BUFFER_BYTES, pre_buffer=False), file)
     except SourceError:
         raise
     except Exception as error:
@@ -128,6 +132,14 @@ def opened(file: str) -> "Iterator[pq.ParquetFile]":
         if not is_remote and not isinstance(error, READ_ERRORS):
             raise
         raise SourceError(f"{file}: cannot be read ({one_line(error)}); get it again") from None
+
+
+def _checked(parquet: "pq.ParquetFile", file: str) -> "pq.ParquetFile":
+    """Return a file whose columns have names of their own: which of two is meant would be guessed."""
+    for name, count in Counter(parquet.schema_arrow.names).items():
+        if count > 1:
+            raise SourceError(f"{file}: expected one column {printable(name)!r:.200}, got {count}; rename or drop one")
+    return parquet
 
 
 def _batches(file: str, group: int, column: str, size: int) -> Iterator[Any]:

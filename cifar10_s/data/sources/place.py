@@ -124,7 +124,14 @@ def _list(path: Path, refusal: Refusal, depth: int) -> Folder:
                 continue
             if entry.is_symlink():
                 links.append(entry.name)
-            (folders if _is_folder(entry) else files).append(entry.name)
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif _is_special(entry):
+                raise SourceError(
+                    f"{path / entry.name}: is a device, pipe or socket: expected files and folders; remove it"
+                )
+            else:
+                files.append(entry.name)
     files.sort()
     folders.sort()
     refusal.check(path, files, folders)
@@ -144,6 +151,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         # A link to itself: it is named when it is read.
+        return False
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Return whether reading it could last forever; a link that leads nowhere is a file that cannot be read."""
+    try:
+        return not entry.is_file() and not (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
         return False
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.sources.place import Folder, Place
 from cifar10_s.errors import ChecksumError, SourceError
 
@@ -211,6 +212,7 @@ def opened_tar(path: Path, max_bytes: int, max_total_bytes: int, too_much: str) 
     SourceError
         If it cannot be read to its end.
     """
+    check_fetched(path)
     try:
         with path.open("rb") as file:
             is_compressed = file.peek(2)[:2] == GZIP_SIGNATURE

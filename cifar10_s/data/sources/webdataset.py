@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from os.path import splitext
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,16 @@ class _Sample:
 
 def is_shard(members: Shard) -> bool:
     """Return whether the files in a tar are samples: an image has its label beside it, in a file of the same name."""
-    return any(
-        extension in (f".{NUMBER_FIELD}", f".{JSON_FIELD}") and any(is_image(other) for other in _beside(stem, members))
-        for stem, extension in map(splitext, members)
-    )
+    images = {_key_and_field(name)[0] for name in members if is_image(name)}
+    fields = (f".{NUMBER_FIELD}", f".{JSON_FIELD}")
+    return any(_key_and_field(name)[0] in images for name in members if name.lower().endswith(fields))
 
 
-def _beside(stem: str, members: Shard) -> list[str]:
-    return [stem + suffix for suffix in (".jpg", ".png", ".jpeg", ".webp", ".bmp", ".ppm") if stem + suffix in members]
+def _key_and_field(name: str) -> tuple[str, str]:
+    """Return what samples are called by, and a field in lower case: what follows the first dot of the file's name."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, field_name = file.partition(".")
+    return folder + slash + stem, field_name.lower()
 
 
 def is_shard_folder(place: Place) -> bool:
@@ -135,10 +136,8 @@ def _samples(path: Path, members: Shard) -> dict[str, _Sample]:
     """Return the samples of a shard, by key."""
     samples: dict[str, _Sample] = {}
     for name, member in members.items():
-        folder, slash, file = name.rpartition("/")
-        stem, _, extension = file.partition(".")
-        sample = samples.setdefault(folder + slash + stem, _Sample())
-        extension = extension.lower()
+        key, extension = _key_and_field(name)
+        sample = samples.setdefault(key, _Sample())
         if is_image(f"x.{extension}"):
             sample.images[extension] = member
         elif extension in (NUMBER_FIELD, TEXT_FIELD, JSON_FIELD):
