@@ -240,7 +240,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise SourceError(f"{name}: {error}") from None
     except DECODER_ERRORS as error:
         if why := unfetched(data):
-            raise SourceError(f"{name}: is no image: it {why}") from None
+            raise SourceError(f"{name}: is not an image: it {why}") from None
         reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise SourceError(f"{name}: is not an image ({reason}): expected one of {', '.join(IMAGE_FORMATS)}") from None
     if image.width * image.height > MAX_PIXELS:

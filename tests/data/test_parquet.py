@@ -117,6 +117,26 @@ def test_an_empty_text_is_no_label(tmp_path, kind, labels, line):
     assert line in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_labels_that_are_texts_of_other_libraries(tmp_path, kind):
+    images = make_images(count=10)
+    table = write_parquet(tmp_path / "train-0.parquet", images)
+    texts = [("a", "b")[label % 2] for label in images.labels]
+    pq.write_table(table.set_column(1, "label", pa.array(texts, kind)), tmp_path / "train-0.parquet")
+    read = load_images(tmp_path)
+    assert [read.class_names[label] for label in read.labels] == texts
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([[0] * 12] * 2), pa.array(["aGVsbG8="] * 2), pa.array([{"bytes": None, "path": "a.png"}] * 2)],
+    ids=("pixels", "base64", "paths"),
+)
+def test_a_column_of_no_image_files_says_what_to_write(tmp_path, column):
+    pq.write_table(pa.table({"image": column, "label": [0, 1]}), tmp_path / "train-0.parquet")
+    assert "expected a column of image files, got the columns image, label; lists of pixels" in refusal(tmp_path)
+
+
 def test_whole_numbers_of_several_sizes(tmp_path):
     """As shards from different programs have them; `datasets` reads them too."""
     images = make_images(count=10)
@@ -255,7 +275,7 @@ def test_a_large_row_group_is_never_read_at_once(tmp_path, monkeypatch):
     assert 0 < Counted.most <= parquet.BUFFER_BYTES
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
 def test_image_files_as_plain_bytes(tmp_path, kind):
     """Other libraries than the Hub's write a column of files, without a struct around them."""
     images = make_images(count=9, classes=3)

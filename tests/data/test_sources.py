@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import pickle
+import re
 import resource
 import shutil
 import struct
@@ -339,6 +340,20 @@ def test_a_huge_member_is_not_read(tmp_path):
     path.write_bytes(gzip.compress(info.tobuf() + bytes(1 << 20)))
     with pytest.raises(SourceError, match="more than any CIFAR-10 batch"):
         load_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("address", "instead"),
+    [
+        ("hf://datasets/uoft-cs/cifar10@main/plain_text/train.parquet", "the dataset's name, uoft-cs/cifar10"),
+        ("https://huggingface.co/datasets/uoft-cs/cifar10/tree/main", "the dataset's name, uoft-cs/cifar10"),
+        ("file:///data/images", "the path, /data/images"),
+        ("https://example.org/images.zip", "the path of what you have downloaded from it"),
+    ],
+)
+def test_an_address_says_what_to_give_instead(address, instead):
+    with pytest.raises(SourceError, match=re.escape(f"{address}: is an address; give {instead}") + "$"):
+        load_images(address)
 
 
 def test_a_missing_batch_gets_a_line(tmp_path):

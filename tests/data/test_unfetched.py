@@ -51,7 +51,7 @@ def test_an_image(tmp_path, what):
     write_pictures(tmp_path, make_images(seed=1, count=8))
     broken = sorted(tmp_path.rglob("*.png"))[3]
     broken.write_bytes(content)
-    assert refusal(cifar10_s.load_images, tmp_path) == f"{broken}: is no image: it {line}"
+    assert refusal(cifar10_s.load_images, tmp_path) == f"{broken}: is not an image: it {line}"
 
 
 @pytest.mark.parametrize("what", LINES)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cifar10_s.data.images import OtherLabels
 from cifar10_s.data.sources.choices import Choices, option
 from cifar10_s.data.sources.found import UnlabelledError
-from cifar10_s.data.sources.parquet import is_binary
+from cifar10_s.data.sources.parquet import is_binary, is_text
 from cifar10_s.data.sources.split_names import listed
 from cifar10_s.data.whole_numbers import to_numpy
 from cifar10_s.errors import SourceError
@@ -83,7 +83,7 @@ def _column(kind: Any, feature: Any) -> Column:
         return Column(CLASS, tuple(names) if isinstance(names, list) else None)
     if pa.types.is_integer(kind):
         return Column(NUMBER)
-    return Column(TEXT if pa.types.is_string(kind) or pa.types.is_large_string(kind) else OTHER)
+    return Column(TEXT if is_text(kind) else OTHER)
 
 
 def choose_columns(columns: Columns, choices: Choices, name: str) -> tuple[str, str]:
@@ -124,6 +124,11 @@ def _one(choice: str, chosen: str | None, candidates: list[str], columns: Column
         if chosen not in columns:
             raise SourceError(f"{name}: {option(choice)}: expected one of {listed(columns)}, got {chosen!r}")
         return chosen
+    if choice == "image_column" and not candidates:
+        raise SourceError(
+            f"{name}: expected a column of image files, got the columns {listed(columns)}; lists of pixels, base64 and "
+            "paths are not read: write image files, or NAME.pixels.npy and NAME.labels.npy in a folder"
+        )
     if len(candidates) != 1:
         found = f"several ({listed(candidates)})" if candidates else "none that is known as such"
         raise failure(
@@ -163,7 +168,7 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
         raise _unlabelled(column.null_count, len(column), name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if is_text(column.type):
         values = column.to_pylist()
         empty = sum(not text.strip() for text in values)
         if empty:

@@ -153,12 +153,19 @@ def _batches(file: str, group: int, column: str, size: int) -> Iterator[Any]:
         for batch in parquet.iter_batches(size, row_groups=[group], columns=[wanted]):
             if not batch.num_columns:
                 raise SourceError(f"{file}: expected a column {column!r} with the images' bytes, found none")
-            yield batch.column(0) if is_plain else pc.struct_field(batch.column(0), "bytes")
+            files = batch.column(0) if is_plain else pc.struct_field(batch.column(0), "bytes")
+            # Arrow takes no rows of a view.
+            yield files.cast(pa.large_binary()) if pa.types.is_binary_view(files.type) else files
 
 
 def is_binary(kind: Any) -> bool:
     """Return whether a column of an Arrow type holds bytes."""
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def is_text(kind: Any) -> bool:
+    """Return whether a column of an Arrow type holds texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def read_stream(

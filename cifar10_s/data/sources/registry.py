@@ -80,6 +80,9 @@ SOURCES: dict[str, Source] = {
     "images": Source(lambda place: place.is_folder, find_image_folder, decodes=True),
     "hub": Source(is_hub_name, find_hub_dataset, COLUMNS | {"config", "revision"}, decodes=True),
 }
+# Addresses of datasets on the Hub begin so; what follows is the name, and a place in it.
+HUB_ADDRESSES = ("hf://datasets/", "https://huggingface.co/datasets/")
+LOCAL_ADDRESS = "file://"
 
 
 def find_source(source: str | Path, choices: Choices, *, allow_unverified: bool) -> tuple[Source, Found]:
@@ -122,6 +125,19 @@ def _no_source(place: Place) -> SourceError:
     source = place.text
     if not source.strip():
         return SourceError("source: expected a path, a Hub dataset name, or 'sample', got nothing")
+    if "://" in source:
+        return SourceError(f"{source}: is an address; give {_instead_of(source)}")
     if place.path.is_file():
         return SourceError(f"{source}: is a file: expected {', '.join(FILE_SUFFIXES)}, or a folder")
     return SourceError(f"{source}: does not exist; give a path that exists, a Hub dataset name, or 'sample'")
+
+
+def _instead_of(address: str) -> str:
+    """Return what to give instead of an address."""
+    for start in HUB_ADDRESSES:
+        if address.startswith(start):
+            owner_and_name = address.removeprefix(start).partition("@")[0].split("/")[:2]
+            return f"the dataset's name, {'/'.join(owner_and_name)}"
+    if address.startswith(LOCAL_ADDRESS):
+        return f"the path, {address.removeprefix(LOCAL_ADDRESS)}"
+    return "the path of what you have downloaded from it"
