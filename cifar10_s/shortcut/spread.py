@@ -5,7 +5,8 @@ the pair to itself. Both are at least the padding away from the sides, so that n
 width apart, so that no hole hides both. Rows are in bands: no crop moves a row to where one moves a row of another
 band, and no translation of RandAugment, even after a crop, loses a band.
 
-*Colours.* No level is one that solarize inverts, or whose last bit matters, and no colour is grey.
+*Colours.* The levels are 0 and 128, which inversion leaves as it is, and in between for many classes. No colour is
+grey.
 
 *Slots.* A slot is a band and a colour or, if there are more classes than these, a band and two colours. Each class gets
 a slot of its own, and in it the places where it is seen best. Slots are assigned so that the sum over the classes of
@@ -35,6 +36,11 @@ from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import pixel_survival
 
 NAME = "spread"
+WHITE = 255
+# Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.
+MIDDLE = 128
+# The highest level if nothing is inverted: posterize drops the last bit.
+POSTERIZED = 254
 # Levels of a channel are at least this far apart.
 DISTANCE = 10
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
@@ -177,20 +183,8 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) ->
 
 
 def highest_level(augmentation: Augmentation) -> int:
-    """Return the highest level that neither solarize nor posterize changes; the latter drops the last bit.
-
-    Raises
-    ------
-    UsageError
-        If that is less than the distance of two levels.
-    """
-    top = (augmentation.inverted - 1) // 2 * 2
-    if top < DISTANCE:
-        raise UsageError(
-            f"augmentation: levels from {augmentation.inverted} on are inverted, which leaves no two levels that are "
-            f"{DISTANCE} apart: expected {DISTANCE + 1} or more"
-        )
-    return top
+    """Return the highest level of a colour, which augmentation does not change: see `MIDDLE` and `POSTERIZED`."""
+    return POSTERIZED if augmentation.inverted > WHITE else MIDDLE
 
 
 def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
