@@ -1,6 +1,8 @@
 """What one pass over perturbed images finds is what is found of each by itself."""
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -37,3 +39,25 @@ def test_the_digest_is_of_the_labels_that_are_stored():
     survey.add(survey.surveyor(slice(0, 50), clean.pixels, other.pixels))
     assert survey.digest() == other.digest() != clean.digest()
     assert survey.separability() is None  # too few images of each class
+
+
+def test_libraries_are_listed_before_a_thread_measures(monkeypatch):
+    """In a thread, listing them and a module that another thread imports waited for each other: builds hung."""
+    import threadpoolctl
+
+    listed, start = [], threadpoolctl.ThreadpoolController.__init__
+
+    def listing(controller):
+        listed.append(threading.current_thread())
+        start(controller)
+
+    monkeypatch.setattr(threadpoolctl.ThreadpoolController, "__init__", listing)
+    separability.load_classifier.cache_clear()
+    clean = make_images(count=100, classes=2)
+    perturbed = clean.with_pixels(clean.pixels ^ clean.labels[:, None, None, None].astype("u1"))
+    survey = Survey(clean)
+    assert listed == [threading.main_thread()]
+    survey.add(survey.surveyor(slice(None), clean.pixels, perturbed.pixels))
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(survey.separability).result().scored == 18
+    assert listed == [threading.main_thread()]

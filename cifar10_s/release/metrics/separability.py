@@ -3,11 +3,16 @@
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.data.images import Images
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 # Maximum number of images and of their values (128 MiB as floats), and minimum number of images per class.
 MAX_IMAGES, MAX_VALUES, MIN_IMAGES_PER_CLASS = 4_000, 1 << 25, 20
@@ -69,6 +74,19 @@ def choose(images: Images, *, max_images: int = MAX_IMAGES, max_values: int = MA
     return chosen
 
 
+@cache
+def load_classifier() -> "ThreadpoolController":
+    """Load the classifier, and return what limits the threads of its linear algebra.
+
+    Call this before you measure in a thread of its own. To list the libraries, threadpoolctl holds the linker's lock
+    and waits for the interpreter; a thread that imports a compiled module holds the interpreter and waits for the lock.
+    """
+    import sklearn.linear_model  # noqa: F401 (the controller knows what is loaded)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def measure(clean: NDArray[np.uint8], perturbed: NDArray[np.uint8], labels: NDArray[np.int64]) -> Separability | None:
     """Fit a classifier on the first images of each class and score it on the others.
 
@@ -121,10 +139,9 @@ def _predict(
     """Fit the classifier on rows with labels, and return the classes it predicts for other rows."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     classifier = LogisticRegression(C=1 / regularization, tol=GRADIENT_TOLERANCE, max_iter=MAX_STEPS)
     # One thread, so that the result does not depend on their number. More gain little, or lose if cores are shared.
-    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+    with load_classifier().limit(limits=1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(classifier.fit(rows, labels).predict(others))

@@ -54,6 +54,8 @@ class Survey:
 
     def __init__(self, clean: Images, labels: NDArray[np.int64] | None = None) -> None:
         self.surveyor = Surveyor(separability.choose(clean))
+        if self.surveyor.chosen.any():
+            separability.load_classifier()
         self.perceptibility = Perceptibility()
         self.rows = len(clean)
         self._labels = clean.labels[self.surveyor.chosen]
@@ -71,6 +73,6 @@ class Survey:
         return self._digest.hexdigest()
 
     def separability(self) -> Separability | None:
-        """Return the separability; this takes about a second on one core."""
+        """Return the separability; this takes about a second on one core, and may be in a thread of its own."""
         before, after = (np.concatenate(images) for images in zip(*self._chosen, strict=True))
         return separability.measure(before, after, self._labels)
