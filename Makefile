@@ -41,7 +41,7 @@ demo: $(READY) ## Search, build, verify, load, train and report on the built-in 
 test: $(DEV) ## Run all tests except the slow ones
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-quick: $(DEV) ## Run what neither builds nor trains nor starts a process: two of three tests, in a minute
+test-quick: $(DEV) ## Run what neither builds nor trains nor starts a process: two of three tests, in about a minute
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not work"
 
 # What starts Ray or kills at a measured moment has the machine for itself.
