@@ -12,7 +12,7 @@ from pathlib import Path
 from datasets.exceptions import DatasetGenerationError
 
 from cifar10_s.builder.write import describe, write_release
-from cifar10_s.common.files import expand
+from cifar10_s.common.files import expand, expand_home
 from cifar10_s.common.machine import Memory, parse_size
 from cifar10_s.common.options import Options
 from cifar10_s.common.records import Records
@@ -21,7 +21,6 @@ from cifar10_s.data.cluster import Cluster
 from cifar10_s.data.images import Images
 from cifar10_s.data.provenance import HUB_NAME, Provenance, names_cifar10
 from cifar10_s.data.sources.choices import NO_CHOICES, Choices
-from cifar10_s.data.sources.place import expand_home
 from cifar10_s.data.sources.splits import open_splits
 from cifar10_s.errors import BuildError, SourceError, UsageError, root_cause, unknown
 from cifar10_s.methods.base import Bound
@@ -143,7 +142,7 @@ def build(
         recipe_only=recipe_only,
         version=check_version(dataset_version or DATASET_VERSION),
         attribution=NO_ATTRIBUTION if about is None else read_attribution(about),
-        inputs=tuple(map(str, (source, *(noise or {}).values()))),
+        inputs=tuple(map(str, (source, about or "", *(noise or {}).values()))),
     )
     noise, recipes = noise or {}, select(configurations, budget=budget)
     _check_noise_is_wanted(noise, recipes)
@@ -183,7 +182,7 @@ class Order:
     expected
         The manifest that the release must agree with in the pixels of each configuration, if there is one.
     inputs
-        The source, and files of noise: a folder that holds one of them is not replaced.
+        The source, its description and files of noise: a folder that holds one of them is not replaced.
     """
 
     folder: Path
@@ -209,7 +208,7 @@ class Order:
         ------
         UsageError
             If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced, or
-            holds the source or a noise file.
+            holds one of the inputs.
         BuildError
             If the disk is full or read-only.
         """

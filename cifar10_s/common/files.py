@@ -17,6 +17,11 @@ CACHE_VARIABLE = "CIFAR10_S_CACHE"
 logger = logging.getLogger(__name__)
 
 
+def expand_home(path: str | Path) -> str:
+    """Return a path with ``~`` expanded; a home that is not known stays as written, and does not exist."""
+    return os.path.expanduser(path)  # noqa: PTH111 (`Path.expanduser` raises for an unknown user)
+
+
 def expand(path: str | Path) -> Path:
     """Return a path with ``~`` expanded; the home of an unknown user stays as written.
 
@@ -25,7 +30,7 @@ def expand(path: str | Path) -> Path:
     UsageError
         If the path begins with ``~/`` and it is not known where the home folder is.
     """
-    expanded = Path(os.path.expanduser(path))  # noqa: PTH111 (`Path.expanduser` raises for an unknown user)
+    expanded = Path(expand_home(path))
     if expanded.parts[:1] == ("~",):
         raise UsageError(f"{path}: no home folder is known for this account: write the whole path, or set HOME")
     return expanded

@@ -75,11 +75,7 @@ def is_cache_link(folder: Path, path: str) -> bool:
 
 def is_pointer(file: Path) -> bool:
     """Return whether a file is a pointer of Git LFS, which a clone has until the file itself is fetched."""
-    try:
-        is_small = file.is_file() and file.stat().st_size <= MAX_POINTER_BYTES
-        return is_small and unfetched(file.read_bytes()) == IS_POINTER
-    except OSError:
-        return False
+    return _unfetched_file(file) == IS_POINTER
 
 
 def unfetched(data: bytes) -> str:
@@ -103,14 +99,17 @@ def check_fetched(file: Path) -> None:
     SourceError
         If it is empty, or a pointer of Git LFS.
     """
-    try:
-        if not file.is_file() or file.stat().st_size > MAX_POINTER_BYTES:
-            return
-        why = unfetched(file.read_bytes())
-    except OSError:
-        return
-    if why:
+    if why := _unfetched_file(file):
         raise SourceError(f"{file}: {why}")
+
+
+def _unfetched_file(file: Path) -> str:
+    """Return `unfetched` of a file's content; empty if it cannot be read."""
+    try:
+        is_small = file.is_file() and file.stat().st_size <= MAX_POINTER_BYTES
+        return unfetched(file.read_bytes()) if is_small else ""
+    except OSError:
+        return ""
 
 
 def explain(folder: Path, expected: Mapping[str, str], got: Mapping[str, str]) -> dict[str, str]:

@@ -203,6 +203,16 @@ def test_what_is_read_is_never_overwritten(tmp_path, monkeypatch, output):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "photos"]
 
 
+def test_a_description_that_is_read_is_never_overwritten(tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "about.yaml").write_text("title: Digits\n")
+    options = {"name": "x", "configurations": ["ops"], "about": output / "about.yaml", "overwrite": True}
+    with pytest.raises(UsageError, match=r"about\.yaml: is read for this build"):
+        cifar10_s.build("sample", output, device="cpu", **options)
+    assert [path.name for path in output.iterdir()] == ["about.yaml"]
+
+
 def test_noise_that_is_read_is_never_overwritten(tmp_path):
     output = tmp_path / "out"
     output.mkdir()

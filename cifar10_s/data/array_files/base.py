@@ -70,10 +70,10 @@ def one_line_errors(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
-    except Cifar10SError:
-        raise
     except Exception as error:  # a broken file can raise anything
         check_fetched(path)
+        if isinstance(error, Cifar10SError):
+            raise
         reason = one_line(error, MAX_QUOTED_LETTERS)
         raise SourceError(
             f"{path}: cannot be read as {path.suffix} ({reason}); get it again, or save it again"

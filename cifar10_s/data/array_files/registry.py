@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.array_files.base import ArrayFile, one_line_errors
 from cifar10_s.data.array_files.npy import open_npy, open_npz
 from cifar10_s.data.array_files.pickled import open_pickle
@@ -40,6 +39,5 @@ def open_array(path: Path) -> ArrayFile:
         raise UsageError(f"{path}: expected a file that ends in one of {', '.join(ARRAY_FORMATS)}, got {suffix!r}")
     if not path.is_file():
         raise SourceError(f"{path}: expected a file, {'got a folder' if path.is_dir() else 'there is none'}")
-    check_fetched(path)
     with one_line_errors(path):
         return ARRAY_FORMATS[suffix](path)

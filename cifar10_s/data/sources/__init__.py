@@ -1,3 +1,3 @@
 """Sources of clean images, one format per module; `registry.SOURCES` is the table."""
 
-__all__ = ["choices", "parquet", "place", "registry", "release_folder", "splits"]
+__all__ = ["choices", "parquet", "registry", "release_folder", "splits"]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.common.transfers import check_fetched
 from cifar10_s.data.array_files.base import one_line_errors
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.data.provenance import Provenance
@@ -84,7 +83,6 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     """
     from scipy.io import loadmat, whosmat
 
-    check_fetched(path)
     with one_line_errors(path), path.open("rb") as file:
         declared = {name: (shape, kind) for name, shape, kind in whosmat(file)}
         missing = [name for name in (PIXELS, LABELS) if name not in declared]

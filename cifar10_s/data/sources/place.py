@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
-from os.path import expanduser
 from pathlib import Path
 
+from cifar10_s.common.files import expand_home
 from cifar10_s.data.sources.release_folder import CROISSANT, Refusal
 from cifar10_s.errors import SourceError
 
@@ -100,11 +100,6 @@ class Place:
         refusal = Refusal(self.path)
         refusal.check_above(self.path)
         return _list(self.path, refusal, 0)
-
-
-def expand_home(source: str | Path) -> str:
-    """Return a source with ``~`` expanded; the home of an unknown user stays as written, and does not exist."""
-    return expanduser(source)  # noqa: PTH111 (`Path.expanduser` raises for an unknown user)
 
 
 def is_ignored(name: str) -> bool:

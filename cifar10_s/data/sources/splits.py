@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cifar10_s.common.files import expand_home
 from cifar10_s.data.cluster import Cluster, distribute
 from cifar10_s.data.images import Images, LabeledImages
 from cifar10_s.data.provenance import HUB_NAME
 from cifar10_s.data.sources.array_folder import CLASS_NAMES_FILE
 from cifar10_s.data.sources.choices import NO_CHOICES, NONE, Choices
 from cifar10_s.data.sources.found import Found, UnlabelledError
-from cifar10_s.data.sources.place import expand_home
 from cifar10_s.data.sources.registry import Source, find_source
 from cifar10_s.data.sources.release_folder import IMAGE_COLUMN, LABEL_COLUMN
 from cifar10_s.data.sources.sample import SAMPLE
