@@ -24,6 +24,7 @@ from cifar10_s.hub.repository import (
     Repository,
     Snapshot,
     is_branch,
+    is_of_closed_client,
 )
 from cifar10_s.hub.versions import MAJOR, MINOR, changed_part, next_version, numbers, pixels_of
 from cifar10_s.release.layout import CARD, MANIFEST
@@ -361,9 +362,14 @@ class _Push:
         additions = [self._addition(name) for name in (*difference.new, *difference.changed)]
         size = show_size(sum(self.sizes[addition.path_in_repo] for addition in additions))
         logger.info("%s: sending %d files, at most %s", self.repository.repo_id, len(additions), size)
-        # The library itself retries uploads, so an error here ends the push.
+        # The library itself retries uploads, so an error here ends the push, unless its threads hinder each other.
         with self.repository.one_line_errors("cannot be uploaded", PUSH_AGAIN):
-            self.api.preupload_lfs_files(additions=additions, revision=self.revision, **self.repo_arguments)
+            self.repository.with_retries(
+                partial(
+                    self.api.preupload_lfs_files, additions=additions, revision=self.revision, **self.repo_arguments
+                ),
+                when=is_of_closed_client,
+            )
         for addition in additions:
             if addition.upload_info.sha256.hex() != self.hashes[addition.path_in_repo]:
                 raise _changed(addition.path_in_repo)

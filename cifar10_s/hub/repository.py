@@ -36,6 +36,8 @@ MAX_SMALL_BYTES = 10 << 20
 # Waits before an interrupted request is repeated, and the longest that the Hub may ask for.
 RETRY_WAITS_SECONDS = (1, 2, 4, 8)
 MAX_RETRY_WAIT_SECONDS = 300
+# What a request fails with if its client was set to None, or closed, since it was looked up.
+CLOSED_CLIENT = ("'NoneType' object has no attribute", "client has been closed")
 
 RUN_AGAIN = "run the same command again"
 ADVICE_BY_STATUS = {
@@ -191,14 +193,17 @@ class Repository:
             raise VerificationError([f"{name}: expected {algorithm} {expected}, as the Hub lists it, got {got}"])
         return data
 
-    def with_retries(self, function: Callable[[], Result]) -> Result:
-        """Call a function, and repeat it a few times if the connection is lost or the Hub is busy."""
+    def with_retries(
+        self, function: Callable[[], Result], *, when: Callable[[BaseException], bool] | None = None
+    ) -> Result:
+        """Call a function, and repeat it a few times, by default if the connection is lost or the Hub is busy."""
+        may_repeat = when or _is_transient
         for wait in RETRY_WAITS_SECONDS:
             try:
                 return function()
             except Exception as error:
                 seconds = max(wait, _retry_after(error))
-                if not _is_transient(error) or seconds > MAX_RETRY_WAIT_SECONDS:
+                if not may_repeat(error) or seconds > MAX_RETRY_WAIT_SECONDS:
                     raise
                 logger.warning("%s: %s; retrying in %d s", self.repo_id, self._reason(error), seconds)
                 time.sleep(seconds)
@@ -283,6 +288,11 @@ def _is_transient(error: BaseException) -> bool:
         return False
     # A response that is not JSON comes from a proxy.
     return any(isinstance(e, (OSError, json.JSONDecodeError, *CLIENT_ERRORS)) for e in _chain(error))
+
+
+def is_of_closed_client(error: BaseException) -> bool:
+    """Return whether another thread of the library closed the shared client, as it does on a lost connection."""
+    return isinstance(error, (AttributeError, RuntimeError)) and any(text in str(error) for text in CLOSED_CLIENT)
 
 
 def _retry_after(error: BaseException) -> int:

@@ -378,6 +378,35 @@ cifar10_s.push(Verified(folder, manifest, hash_folder(folder), 1), {REPO!r}, end
     assert len(hub.uploads) == len(set(hub.uploads)) == 4
 
 
+@pytest.mark.parametrize(
+    ("error", "is_repeated"),
+    [
+        (AttributeError("'NoneType' object has no attribute 'request'"), True),
+        (RuntimeError("Cannot send a request, as the client has been closed."), True),
+        (AttributeError("'str' object has no attribute 'request'"), False),
+        (RuntimeError("the disk is on fire"), False),
+    ],
+)
+def test_threads_of_the_library_that_close_each_others_client(hub, small, monkeypatch, error, is_repeated):
+    """On a lost connection, one closes the client of all: what was uploaded before is not sent again."""
+    upload, errors = huggingface_hub.HfApi.preupload_lfs_files, [error]
+
+    def hindered(*args, **kwargs):
+        upload(*args, **kwargs)
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "preupload_lfs_files", hindered)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    if not is_repeated:
+        with pytest.raises(HubError, match="cannot be uploaded"):
+            push(hub, small)
+        return
+    push(hub, small)
+    assert_published(hub, small)
+    assert len(hub.uploads) == len(set(hub.uploads))
+
+
 @pytest.mark.parametrize("what", ["kill", "kill half-way", "kill after"])
 @pytest.mark.parametrize("kind", ["create", "upload", "commit", "tag"])
 @pytest.mark.usefixtures("hub")  # for the token
