@@ -185,9 +185,8 @@ def _refuse_unlike(data: bytes, shape: tuple[int, ...], name: str, conversion: C
         options.append("--mode RGB")
     if options:
         described = f"{got[0]}×{got[1]} {found.mode}" if found.needs_mode else _describe(got)
-        raise UnlikeError(
-            f"{name}: expected {_describe(shape)} like the images before it, got {described}", " ".join(options)
-        )
+        like = "" if got == shape else " like the images before it"
+        raise UnlikeError(f"{name}: expected {_describe(shape)}{like}, got {described}", " ".join(options))
 
 
 def check_plain_png(data: bytes, shape: Sequence[int], name: str) -> None:
@@ -262,6 +261,8 @@ class _Found(NamedTuple):
 def _probe(data: bytes, name: str) -> _Found:
     """Read an image's shape and mode from its header."""
     with _open(data, name) as image:
+        if image.mode == "F":
+            raise SourceError(f"{name}: its levels are floating point, expected whole numbers; save it with 8 bits")
         try:
             sideways = _may_be_turned(data) and orientation(image) >= FIRST_SIDEWAYS
         except DECODER_ERRORS as error:

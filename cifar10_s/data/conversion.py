@@ -121,8 +121,6 @@ def is_transparent(image: Image.Image) -> bool:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return the upper 8 of 16 bits, as Pillow itself reads colours of 16 bits; other images stay as they are."""
-    if image.mode == "F":
-        raise ValueError("expected levels that are whole numbers, got floating point")
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.int64)

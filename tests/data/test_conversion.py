@@ -165,8 +165,12 @@ def test_of_sixteen_bits_the_upper_eight_are_taken():
 
 def test_floating_point_is_refused():
     data = encoded(Image.fromarray(np.ones((12, 16), np.float32)), "TIFF")
-    with pytest.raises(SourceError, match="floating point"):
-        decode(data, mode="L")
+    for asked in ({}, {"mode": "L"}, {"resize": 8}):
+        with pytest.raises(SourceError) as caught:
+            decode(data, **asked)
+        assert str(caught.value) == (
+            "image 0: its levels are floating point, expected whole numbers; save it with 8 bits"
+        )
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -216,6 +220,15 @@ def test_sizes_that_differ_are_counted_and_the_option_is_named():
     with pytest.raises(SourceError, match=r"image 2: .*\(2 of 5 images differ\); take them with --resize 12"):
         decode(*files, mode="RGB")
     assert decode(*files, resize=8, mode="RGB").shape == (5, 8, 8, 3)
+
+
+def test_a_mode_that_has_to_be_converted_is_not_compared_with_images_before():
+    files = [encoded(picture(mode="CMYK"), "JPEG"), encoded(picture())]
+    with pytest.raises(SourceError) as caught:
+        decode(*files)
+    assert str(caught.value) == (
+        "image 0: expected 12×16 RGB, got 12×16 of mode CMYK (1 of 2 images differ); take them with --mode RGB"
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
