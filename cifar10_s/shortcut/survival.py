@@ -24,12 +24,10 @@ from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
 from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.shortcut import Shortcut
 
-# More observations than this would take minutes and gigabytes, and are not counted.
-MAX_OBSERVATIONS = 20_000_000
+# Observations of more pixels than this, all together, would take minutes and gigabytes, and are not counted.
+MAX_OBSERVED = 50_000_000
 # What `measure_survival` measures.
 AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
-# With more pixels per class, inclusion and exclusion takes too long.
-MAX_PIXELS = 16
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
 MEAN_LEVEL = 120
 # Degrees of rotation, share of a row's number that shears it, and change of a factor, at full strength (AutoAugment).
@@ -70,7 +68,7 @@ class Survival:
 def measure_survival(shortcut: Shortcut, size: tuple[int, int]) -> dict[str, Survival | None]:
     """Return what is left of a shortcut on (H, W) images by each of `AUGMENTATIONS`, with the benchmark's sizes.
 
-    It is None beyond `MAX_OBSERVATIONS`. Results are kept: configurations share their shortcuts, and a build, its
+    It is None beyond `MAX_OBSERVED`. Results are kept: configurations share their shortcuts, and a build, its
     verification and its page ask for the same.
     """
     marks = shortcut.positions.tobytes(), shortcut.colors.tobytes(), shortcut.colors.shape
@@ -96,12 +94,12 @@ def _measured(keyed: _Keyed, size: tuple[int, int]) -> tuple[Survival | None, ..
 
 
 def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
-    """Return what is left after crop, flip and a hole, if the augmentation has one; None beyond `MAX_OBSERVATIONS`.
+    """Return what is left after crop, flip and a hole, if the augmentation has one; None beyond `MAX_OBSERVED`.
 
     Parameters
     ----------
     shortcut
-        The pixels. The number of observations grows with 2 to the power of their number per class.
+        The pixels.
     size
         (H, W) of the images.
     augmentation
@@ -116,20 +114,25 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     >>> crop_survival(pairs, (8, 8), Augmentation.of(8, 8)).lost_share
     0.0
     """
-    classes, pixels, _ = shortcut.positions.shape
-    if pixels > MAX_PIXELS or classes * _crops(augmentation) << pixels > MAX_OBSERVATIONS:
+    (height, width), padding = size, augmentation.padding
+    sides = []
+    for positions in shortcut.positions:
+        rows, columns = (at + np.arange(-padding, padding + 1)[:, np.newaxis] for at in positions.T)
+        columns = np.concatenate([columns, width - 1 - columns])
+        sides.append((_Side.of(rows, height, augmentation.hole[0]), _Side.of(columns, width, augmentation.hole[1])))
+    if sum(down.at.size * len(across.at) for down, across in sides) > MAX_OBSERVED:
         return None
-    readings, counts = _Readings.of(shortcut), _Counts(classes)
-    for label, positions in enumerate(shortcut.positions):
-        places = _cropped(positions, size, augmentation.padding)
-        codes = places * readings.number + readings.plain[label] + 1
-        for visible, weights in _by_what_is_visible(places, size, augmentation.hole):
-            counts.add(label, codes * visible, weights, np.full(len(codes), not visible.any()))
+    readings, counts = _Readings.of(shortcut), _Counts(len(sides))
+    for label, (down, across) in enumerate(sides):
+        codes = (down.at[:, np.newaxis] * width + across.at) * readings.number + readings.plain[label] + 1
+        visible = down.inside[:, np.newaxis] & across.inside & ~(down.hidden[:, np.newaxis] & across.hidden)
+        codes = (codes * visible).reshape(-1, codes.shape[-1])
+        counts.add(label, codes, np.outer(down.views, across.views).ravel(), ~codes.any(1))
     return counts.survival(_crops(augmentation) * math.prod(size))
 
 
 def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
-    """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVATIONS`.
+    """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVED`.
 
     If an operation shows a pixel twice, the first copy counts. Autocontrast and equalize are taken to leave colours as
     they are, and contrast and sharpness to see `MEAN_LEVEL` around a pixel: what they do depends on the image.
@@ -148,7 +151,7 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
         effect = first.moves, second.moves, read
         key = tuple(array.tobytes() for array in effect)
         effects[key] = *effect, effects[key][-1] + 1 if key in effects else 1
-    if len(effects) * _crops(augmentation) * len(shortcut.positions) > MAX_OBSERVATIONS:
+    if len(effects) * _crops(augmentation) * readings.plain.size > MAX_OBSERVED:
         return None
     counts = _Counts(len(shortcut.positions))
     for label, positions in enumerate(shortcut.positions):
@@ -173,6 +176,44 @@ def pixel_survival(size: tuple[int, int], augmentation: Augmentation) -> NDArray
     hidden = np.einsum("ra,cb->rc", rows * hidden_rows, columns * hidden_columns)
     either = (kept - hidden) + (kept - hidden)[:, ::-1]
     return np.asarray(either / (_crops(augmentation) * math.prod(size)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """What views show of n pixels along one side, the rows or the columns: a hole hides what it hides along both.
+
+    Attributes
+    ----------
+    at : (V, n) int64
+        Where the pixels are.
+    inside : (V, n) bool
+        Whether they are in the image.
+    hidden : (V, n) bool
+        Whether the hole hides them along this side.
+    views : (V,) int64
+        In how many views this is so: the number of the hole's centres along this side.
+    """
+
+    at: Int64Array
+    inside: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
+    views: Int64Array
+
+    @classmethod
+    def of(cls, at: Int64Array, length: int, hole: int) -> "_Side":
+        """Return what there is to see if the pixels are at (M, n) places, and the hole is centred anywhere."""
+        first, last = (end[:, np.newaxis] for end in _interval(at, length, hole))
+        centers = np.arange(length)[:, np.newaxis]
+        hidden = (first <= centers) & (centers <= last)
+        # Centres that hide the same are one: first those in a row, since sorting takes longer.
+        starts = np.ones(hidden.shape[:2], bool)
+        starts[:, 1:] = (hidden[:, 1:] != hidden[:, :-1]).any(-1)
+        index = np.flatnonzero(starts)
+        runs = np.column_stack([index // length, hidden.reshape(-1, at.shape[1])[index]])
+        different, which = np.unique(runs, axis=0, return_inverse=True)
+        views = np.bincount(which.ravel(), np.diff(index, append=starts.size)).astype(np.int64)
+        shown = at[different[:, 0]]
+        return cls(shown, _is_inside(shown, length), different[:, 1:] == 1, views)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,36 +307,7 @@ def _interval(at: Int64Array, length: int, hole: int) -> tuple[Int64Array, Int64
 def _hiding(at: Int64Array, length: int, hole: int) -> Int64Array:
     """Return the number of centres of a hole, along one side, that hide what is at a row or column."""
     first, last = _interval(at, length, hole)
-    return np.asarray(np.maximum(last - first + 1, 0) * (hole > 0))
-
-
-def _by_what_is_visible(
-    places: Int64Array, size: tuple[int, int], hole: tuple[int, int]
-) -> Iterator[tuple[NDArray[np.bool_], Int64Array]]:
-    """Yield each set of pixels, (n,) bool, and for each crop the number of holes that leave exactly these, (V,) int64.
-
-    A hole that hides some pixels hides them in rows and in columns: the number of holes that hide at least a set is a
-    product of two lengths. Inclusion and exclusion turns these into numbers of holes that hide exactly a set.
-    """
-    (height, width), count = size, places.shape[1]
-    outside = places == height * width
-    intervals = []
-    for at, length, side in zip(np.divmod(places, width), size, hole, strict=True):
-        first, last = _interval(at, length, side)
-        if not side:
-            first, last = np.ones_like(at), np.zeros_like(at)
-        # What is outside is as if every hole hid it.
-        intervals.append((np.where(outside, 0, first), np.where(outside, length - 1, last)))
-    hidden = np.empty((2,) * count + (len(places),), np.int64)
-    for chosen in product((0, 1), repeat=count):
-        at = np.flatnonzero(chosen)
-        lengths = [np.maximum(last[:, at].min(1) - first[:, at].max(1) + 1, 0) for first, last in intervals if len(at)]
-        hidden[chosen] = lengths[0] * lengths[1] if lengths else height * width
-    for axis in range(count):
-        exactly = np.moveaxis(hidden, axis, 0)
-        exactly[0] -= exactly[1]
-    for chosen in product((0, 1), repeat=count):
-        yield np.array(chosen) == 0, hidden[chosen]
+    return np.asarray(np.maximum(last - first + 1, 0))
 
 
 # Takes colours, (…, C) levels as floats, and returns what an operation makes of them.

@@ -201,14 +201,26 @@ def test_randaugment_survival_equals_enumeration(seed, classes, pixels, channels
 
 
 def test_what_is_too_much_is_not_counted(monkeypatch):
-    shortcut = make_shortcut(np.random.default_rng(0), 2, 1, (5, 5))
-    monkeypatch.setattr(survival, "MAX_OBSERVATIONS", 100)
-    assert randaugment_survival(shortcut, (5, 5), Augmentation.of(5, 5)) is None
-    assert crop_survival(shortcut, (5, 5), Augmentation.of(5, 5)) is not None
-    monkeypatch.setattr(survival, "MAX_OBSERVATIONS", 2 * 18 * 2 - 1)
-    assert crop_survival(shortcut, (5, 5), Augmentation.of(5, 5)) is None
-    many = make_shortcut(np.random.default_rng(0), 2, 20, (5, 5))
-    assert measure_survival(many, (5, 5)) == {"crop and flip": None, "Cutout": None, "RandAugment": None}
+    size, augmentation = (5, 5), Augmentation.of(5, 5)
+    shortcut = make_shortcut(np.random.default_rng(0), 2, 1, size)
+    # Of each class, three crops down and six across, and what the hole hides.
+    assert crop_survival(shortcut, size, augmentation) is not None
+    monkeypatch.setattr(survival, "MAX_OBSERVED", 2 * 3 * 6)
+    assert crop_survival(shortcut, size, replace(augmentation, hole=(0, 0))) is not None
+    assert crop_survival(shortcut, size, augmentation) is None
+    monkeypatch.setattr(survival, "MAX_OBSERVED", 2 * 3 * 6 - 1)
+    assert measure_survival(shortcut, size) == {"crop and flip": None, "Cutout": None, "RandAugment": None}
+
+
+def test_two_patches_are_lost_to_a_hole_that_is_wider_than_both():
+    """As many pixels as one likes: two patches of 3×3, which a hole of 8 cannot hide both."""
+    corners = [(4, 2), (4, 11)]
+    patches = [[(row + y, column + x) for row, column in corners for y in range(3) for x in range(3)]]
+    ones = np.ones((1, 18))
+    shortcut = Shortcut("spread", np.array(patches), ones[..., None].astype(np.uint8), ones, ("a",))
+    for hole, is_lost in ((8, False), (11, False), (12, True)):
+        augmentation = Augmentation(padding=2, hole=(hole, hole), shift=(0, 0))
+        assert (crop_survival(shortcut, (16, 16), augmentation).lost != (0,)) == is_lost
 
 
 def test_what_is_kept_is_of_the_same_pixels_and_size_alone():
