@@ -4,7 +4,8 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -29,15 +30,14 @@ from cifar10_s.methods.noise_file import read_noise
 from cifar10_s.methods.noise_order import TELLS_CLASSES, is_sorted_by_class
 from cifar10_s.methods.own import declared_bound
 from cifar10_s.release.attribution import NO_ATTRIBUTION, Attribution, read_attribution
-from cifar10_s.release.compose import check_time
+from cifar10_s.release.compose import check_fit, check_time
 from cifar10_s.release.layout import MANIFEST, RESULTS, TRAIN, recipe_path
 from cifar10_s.release.manifest import DATASET_NAME, VERSION, Description, Manifest, read_manifest
 from cifar10_s.release.recipe_record import RecipeSettings, read_recipe
-from cifar10_s.release.recipes import DATASET_VERSION, Recipe, is_of_other_kind, select
+from cifar10_s.release.recipes import ALL, DATASET_VERSION, Recipe, is_of_other_kind, select
 from cifar10_s.release.verification.verifier import Verified, verify_folder
 from cifar10_s.report.plot_style import styled
 from cifar10_s.report.report import Report
-from cifar10_s.shortcut.pixel_search import SEARCHES
 
 DEFAULT_NAME = "cifar10-s"
 
@@ -144,7 +144,8 @@ def build(
         attribution=NO_ATTRIBUTION if about is None else read_attribution(about),
         inputs=tuple(map(str, (source, about or "", *(noise or {}).values()))),
     )
-    noise, recipes = noise or {}, select(configurations, budget=budget)
+    names = None if configurations is None else list(configurations)
+    noise, recipes = noise or {}, select(names, budget=budget)
     _check_noise_is_wanted(noise, recipes)
     if recipe_only:
         _check_applicable(recipes)
@@ -161,7 +162,8 @@ def build(
         )  # fmt: skip
     splits = {split: images.load_if_fits(options.memory) for split, images in opened.items()}
     if noise:
-        recipes = select(configurations, budget=budget, noise=_read_all(noise, recipes, splits[TRAIN]))
+        recipes = select(names, budget=budget, noise=_read_all(noise, recipes, splits[TRAIN]))
+    recipes = _that_fit(recipes, splits[TRAIN], names or ())
     return order.carry_out(splits, recipes, report, yes=yes)
 
 
@@ -226,9 +228,6 @@ class Order:
     ) -> Verified:
         """Write and verify the release, and move it into place; errors as for `build`."""
         output, options = self.output, self.options
-        for recipe in recipes:
-            if recipe.objective is not None:
-                SEARCHES[recipe.objective].check(splits[TRAIN], recipe.pixels)
         if _is_taken(output) and not self.overwrite:
             if not _holds(output, self._described(splits, recipes), recipes, report):
                 raise _taken(output)
@@ -294,6 +293,29 @@ def _check_noise_is_wanted(noise: Iterable[str], recipes: list[Recipe]) -> None:
     for method in noise:
         if method not in methods:
             raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
+
+
+def _that_fit(recipes: list[Recipe], images: Images, names: Collection[str]) -> list[Recipe]:
+    """Return the recipes whose shortcuts fit the images; those that only ``all`` asks for are left out with a warning.
+
+    Raises
+    ------
+    UsageError
+        If one that is asked for by its name does not fit.
+    """
+    fitting, left_out = [], defaultdict[str, list[str]](list)
+    for recipe in recipes:
+        try:
+            check_fit(recipe, images)
+        except UsageError as error:
+            if ALL not in names or recipe.name in names:
+                raise
+            left_out[str(error)].append(recipe.name)
+        else:
+            fitting.append(recipe)
+    for reason, those in left_out.items():
+        logger.warning("%s: leaves out %s: %s", ALL, ", ".join(those), reason)
+    return fitting
 
 
 def read_report(records: Iterable[str | Path]) -> Report | None:

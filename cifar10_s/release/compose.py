@@ -32,6 +32,12 @@ class Composition:
     shortcut: Shortcut | None
 
 
+def check_fit(recipe: Recipe, images: Images) -> None:
+    """Raise UsageError if the images have no room for the shortcut of a recipe."""
+    if recipe.objective is not None:
+        SEARCHES[recipe.objective].check(images, recipe.pixels)
+
+
 def find_shortcut(recipe: Recipe, clean: Images, options: Options) -> Shortcut | None:
     """Return the shortcut of a recipe for these clean images, or None if it has none."""
     if recipe.objective is None:

@@ -14,6 +14,7 @@ from cifar10_s.methods.own import Origin, load_method
 from cifar10_s.methods.registry import METHODS
 from cifar10_s.release.layout import CLEAN
 from cifar10_s.shortcut.spread import NAME as SPREAD
+from cifar10_s.shortcut.spread import PATCH_PIXELS, PATCHES
 
 # SemVer of the published pixels: a change of the pixels of a configuration is a new major version.
 DATASET_VERSION = "1.0.0"
@@ -74,28 +75,30 @@ class Recipe:
         return replace(self, method=method, summary=f"{self.summary}; reduced recipe")
 
 
-def _of_method(method: Method) -> tuple[Recipe, Recipe]:
-    """Return the two configurations of a method: alone, and with OPS."""
-    with_ops = f"{method.summary.split(':')[0]}, and One-Pixel Shortcut"
-    return (
-        Recipe(method.name, method.summary, method=method),
-        Recipe(f"{method.name}-ops", with_ops, "mean-over-variance", 1, method, base=method.name),
-    )
+# The shortcuts that every method is combined with, by what follows the method's name: a summary, objective and pixels.
+_WITH = {
+    "-ops": ("One-Pixel Shortcut", "mean-over-variance", 1),
+    f"-ops-{SPREAD}-2": ("two pixels per class that survive augmentation", SPREAD, 2),
+    f"-ops-{PATCHES}-2": ("two patches per class that survive augmentation and smoothing", PATCHES, PATCH_PIXELS),
+}
 
 
-def _with_spread(method: Method) -> Recipe:
-    """Return the configuration of a method with two pixels per class that survive augmentation."""
-    summary = f"{method.summary.split(':')[0]}, and two pixels per class that survive augmentation"
-    return Recipe(f"{method.name}-ops-spread-2", summary, SPREAD, 2, method, base=method.name)
+def _alone(method: Method) -> Recipe:
+    return Recipe(method.name, method.summary, method=method)
+
+
+def _with(suffix: str, method: Method) -> Recipe:
+    """Return the configuration of a method with the shortcut of a suffix."""
+    shortcut, objective, pixels = _WITH[suffix]
+    summary = f"{method.summary.split(':')[0]}, and {shortcut}"
+    return Recipe(method.name + suffix, summary, objective, pixels, method, base=method.name)
 
 
 def of_method(method: Method, origin: Origin | None = None) -> list[Recipe]:
     """Return all configurations of a method, first the method alone."""
-    return [replace(recipe, origin=origin) for recipe in (*_of_method(method), _with_spread(method))]
+    recipes = [_alone(method), *(_with(suffix, method) for suffix in _WITH)]
+    return [replace(recipe, origin=origin) for recipe in recipes]
 
-
-# What follows a method's name in the names of its configurations.
-_SUFFIXES = ("", "-ops", f"-ops-{SPREAD}-2")
 
 # The summaries are part of each manifest and card: another word in them is another file, so they change only with a
 # new version of the dataset.
@@ -109,11 +112,13 @@ CONFIGURATIONS: dict[str, Recipe] = {
         Recipe("ops-4", "One-Pixel Shortcut with four pixels per class", "mean-over-variance", 4),
         Recipe("ops-std", "One-Pixel Shortcut with the objective of the authors' code", "mean-over-std", 1),
         Recipe("random-pixel", "control: a random position and colour per class, not searched", "random", 1),
-        *(recipe for method in METHODS.values() for recipe in _of_method(method)),
+        *(recipe for method in METHODS.values() for recipe in (_alone(method), _with("-ops", method))),
         Recipe("ops-spread-2", "two pixels per class that survive augmentation", SPREAD, 2),
         Recipe("ops-spread-3", "three pixels per class that survive augmentation", SPREAD, 3),
         Recipe("ops-spread-4", "four pixels per class that survive augmentation", SPREAD, 4),
-        *(_with_spread(method) for method in METHODS.values()),
+        *(_with("-ops-spread-2", method) for method in METHODS.values()),
+        Recipe("ops-patches-2", _WITH["-ops-patches-2"][0], PATCHES, PATCH_PIXELS),
+        *(_with("-ops-patches-2", method) for method in METHODS.values()),
     )
 }
 
@@ -129,7 +134,8 @@ BUDGETS: tuple[str, ...] = (FULL, SMALL)
 STANDARD = tuple(
     name
     for name, recipe in CONFIGURATIONS.items()
-    if (not isinstance(recipe.method, Learned) or recipe.method.name == "em") and recipe.objective != SPREAD
+    if (not isinstance(recipe.method, Learned) or recipe.method.name == "em")
+    and recipe.objective not in (SPREAD, PATCHES)
 )
 ALL = "all"
 
@@ -183,7 +189,7 @@ def find_recipe(name: str, *, budget: str = FULL) -> Recipe:
 
 def own_configurations(name: str) -> list[str]:
     """Return the names by which the configurations of a user's own method are asked for, given its path or name."""
-    return [name + suffix for suffix in _SUFFIXES]
+    return [name + suffix for suffix in ("", *_WITH)]
 
 
 def _own(names: Iterable[str]) -> Iterator[Recipe]:
@@ -207,7 +213,7 @@ def _own(names: Iterable[str]) -> Iterator[Recipe]:
 
 def _split(name: str) -> tuple[str, str]:
     """Split the name of a user's own configuration into the path of its method, and the suffix of its twin."""
-    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+    for suffix in sorted(("", *_WITH), key=len, reverse=True):
         if name.endswith(suffix) and (path := own_path("method", name.removesuffix(suffix))):
             return path, suffix
     raise unknown("configuration", name, [*CONFIGURATIONS, ALL, *own_names("method")])

@@ -18,7 +18,7 @@ from cifar10_s.shortcut.moments import Moments
 from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Float64Array, Objective, candidate_colors
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.spread import NAME as SPREAD
-from cifar10_s.shortcut.spread import check_spread, find_spread
+from cifar10_s.shortcut.spread import PATCHES, check_patches, check_spread, find_patches, find_spread
 
 
 def search(
@@ -32,15 +32,16 @@ def search(
     """Find the shortcut of the given images.
 
     Classes choose in order. Each takes its best candidate that no earlier class took, then the best one at another
-    position, and so on. Ties go to the larger mean deviation, then the lower row, column and colour. With the objective
-    ``spread``, all classes choose together, so that the shortcut survives augmentation (`spread.find_spread`).
+    position, and so on. Ties go to the larger mean deviation, then the lower row, column and colour. With ``spread``
+    or ``patches``, all classes choose together, so that the shortcut survives augmentation (`spread.find_spread`,
+    `spread.find_patches`).
 
     Parameters
     ----------
     images
         Clean training images.
     objective
-        A name of `objectives.SEARCHED`, or ``spread``.
+        A name of `objectives.SEARCHED`, ``spread`` or ``patches``.
     pixels
         Number of pixels per class, each at a position of its own.
     device, memory
@@ -62,8 +63,8 @@ def search(
     >>> poisoned = shortcut.stamp(images)
     """
     options = Options.resolve(device=device, memory=memory)
-    if objective not in (*SEARCHED, SPREAD):
-        raise unknown("objective", objective, (*SEARCHED, SPREAD))
+    if objective not in (known := (*SEARCHED, SPREAD, PATCHES)):
+        raise unknown("objective", objective, known)
     return SEARCHES[objective].find(images, options, pixels)
 
 
@@ -82,7 +83,7 @@ def score_maps(
     images, device, memory
         See `search`.
     objective
-        A name of `objectives.SEARCHED`; ``spread`` has no scores of single positions.
+        A name of `objectives.SEARCHED`: the others have no scores of single positions.
     classes
         Number of classes, from the first on; by default all.
 
@@ -221,4 +222,5 @@ def _by(objective: Objective) -> Search:
 SEARCHES: dict[str, Search] = {
     **{name: _by(objective) for name, objective in OBJECTIVES.items()},
     SPREAD: Search(lambda images, options, pixels: find_spread(images, options, pixels=pixels), check_spread),
+    PATCHES: Search(lambda images, options, pixels: find_patches(images, options, pixels=pixels), check_patches),
 }

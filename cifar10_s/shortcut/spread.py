@@ -15,6 +15,9 @@ noise to signal is the least possible.
 *Noise to signal.* With S = Σ_j |x_j - ξ_j|, the paper's score is E[S] / Var[S]. If a level ξ_j is neither 0 nor 255, S
 does not follow from the moments. Two things near to it do, in exact integers: the signal Σ_j E[(x_j - ξ_j)²], and the
 noise Var[Σ_j ±x_j], each x_j with the sign that it has in S if ξ_j is the lowest or the highest level.
+
+*Patches.* Single pixels do not survive what smooths images, such as a median filter or JPEG. Patches of 3×3 pixels of
+one colour do. They take the place of pixels above; noises and signals are sums over a patch.
 """
 
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cifar10_s.common.options import Options
@@ -36,6 +40,11 @@ from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import pixel_survival
 
 NAME = "spread"
+# The same search for two patches per class instead of pixels.
+PATCHES = "patches"
+# The side of a patch: a median of 3×3 pixels leaves the middle of it as it is, and the edges but for the corners.
+PATCH = 3
+PATCH_PIXELS = 2 * PATCH**2
 WHITE = 255
 # Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.
 MIDDLE = 128
@@ -61,12 +70,15 @@ class Layout:
         The places of each unit, at least one: tuples of a row's number in its band, and a left column x. A unit is a
         pair, with its right pixel at W - 1 - x; if n is odd, the last unit is either pixel of one.
     pixels
-        The number of pixels per class, n.
+        The number of pixels, or patches, per class.
+    patch
+        The side of the patches that take the place of pixels, or 1. A patch is at the place of its upper left pixel.
     """
 
     bands: tuple[range, ...]
     units: tuple[tuple[tuple[int, int], ...], ...]
     pixels: int
+    patch: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +133,41 @@ def find_spread(
     >>> [pixel["column"] for pixel in shortcut.to_dict()["classes"][3]["pixels"]]
     [1, 6]
     """
-    layout, slots = check_spread(images, pixels, augmentation)
+    return _find_in(images, options, *check_spread(images, pixels, augmentation), NAME)
+
+
+def find_patches(
+    images: Images, options: Options, *, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
+) -> Shortcut:
+    """Find two patches of 3×3 pixels per class that survive augmentation, JPEG and a median filter.
+
+    Parameters
+    ----------
+    images, options, augmentation
+        See `find_spread`.
+    pixels
+        Number of pixels per class: 18.
+
+    Raises
+    ------
+    UsageError
+        If another number of pixels is asked for; and as for `find_spread`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cifar10_s.common.options import Options
+    >>> from cifar10_s.data.images import LabeledImages
+    >>> from cifar10_s.shortcut.spread import find_patches
+    >>> black = LabeledImages(np.zeros((2, 32, 32, 3), np.uint8), np.array([0, 1]), ("a", "b"))
+    >>> find_patches(black, Options.resolve(device="cpu")).positions.shape
+    (2, 18, 2)
+    """
+    return _find_in(images, options, *check_patches(images, pixels, augmentation), PATCHES)
+
+
+def _find_in(images: Images, options: Options, layout: Layout, slots: Slots, objective: str) -> Shortcut:
+    """Find the shortcut of a layout and slots."""
     check_classes(images)
     width = images.shape[2]
     marks = _Marks.of(slots, layout)
@@ -131,21 +177,38 @@ def find_spread(
         for label, slot in enumerate(_assign(found, slots, marks))
     ]
     positions, colors, scores = (np.stack(parts) for parts in zip(*chosen, strict=True))
-    return Shortcut(NAME, positions, colors, scores, images.class_names)
+    return Shortcut(objective, positions, colors, scores, images.class_names)
 
 
 def check_spread(images: Images, pixels: int = 2, augmentation: Augmentation | None = None) -> tuple[Layout, Slots]:
     """Return where the pixels can be and what their colours are; raise UsageError if they do not fit: `find_spread`."""
+    return _check(images, pixels, augmentation, 1)
+
+
+def check_patches(
+    images: Images, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
+) -> tuple[Layout, Slots]:
+    """Return where the patches can be and what their colours are; raise UsageError if they do not fit."""
+    if pixels != PATCH_PIXELS:
+        raise UsageError(
+            f"pixels: expected {PATCH_PIXELS} per class with the objective {PATCHES}, two patches of {PATCH}×{PATCH}, "
+            f"got {pixels}"
+        )
+    return _check(images, 2, augmentation, PATCH)
+
+
+def _check(images: Images, pixels: int, augmentation: Augmentation | None, patch: int) -> tuple[Layout, Slots]:
     height, width, channels = images.shape[1:]
     augmentation = augmentation or Augmentation.of(height, width)
-    layout = arrange(height, width, pixels, augmentation)
+    layout = arrange(height, width, pixels, augmentation, patch)
     return layout, make_slots(channels, len(images.class_names), len(layout.bands), highest_level(augmentation))
 
 
-def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) -> Layout:
-    """Return where the pixels of a class can be, so that augmentation leaves some of them, and does not mix bands.
+def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, patch: int = 1) -> Layout:
+    """Return where the pixels, or patches, of a class can be, so that augmentation leaves some, and does not mix bands.
 
     The first pair is never lost. So are the others, if there are as many places; if not, they are nearer to the middle.
+    Of patches with sides longer than 1, only one pair is supported: more could overlap.
 
     Raises
     ------
@@ -160,14 +223,16 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) ->
             f"pixels: expected at least 2 per class with the objective {NAME}, got {pixels}: one alone is lost in "
             f"{lost:.1%} of the views or more; ask for 2, or for another objective"
         )
-    rows, far = height - 2 * margin, (width - 1 - hole) // 2
-    if rows < 1 or far < padding:
+    more = patch - 1
+    rows, far = height - 2 * margin, (width - 1 - hole) // 2 - more
+    if rows < patch or far < padding:
+        room = "two places" if patch == 1 else f"room for two patches of {patch}×{patch}"
         raise UsageError(
-            f"images of {size} have no two places that survive crops of padding {padding}, translations by {shift} "
-            f"and a hole {hole} wide: expected at least {2 * margin + 1}×{2 * padding + hole + 1}; use larger images, "
-            "or another objective"
+            f"images of {size} have no {room} that survive crops of padding {padding}, translations by {shift} "
+            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + hole + 1}; "
+            "use larger images, or another objective"
         )
-    count = (rows + 2 * padding) // (2 * padding + 1)
+    count = (rows + 2 * padding) // (2 * padding + patch)
     thickness = (rows - (count - 1) * 2 * padding) // count
     bands = tuple(
         range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(count))
@@ -178,8 +243,8 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation) ->
     if columns.stop > width // 2:
         most = 2 * thickness * (width // 2 - padding)
         raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
-    places = [(row, column) for column in columns for row in range(thickness)]
-    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels)
+    places = [(row, column) for column in columns for row in range(thickness - more)]
+    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels, patch)
 
 
 def highest_level(augmentation: Augmentation) -> int:
@@ -285,7 +350,7 @@ def _by_class(images: Images, options: Options, layout: Layout) -> Iterator[tupl
     for moments in moments_by_class(images, options):
         for label, count in enumerate(moments.counts.tolist()):
             # Up to 2^53 a division of int64 rounds once; above, Python's does.
-            is_large = 2 * (255 * images.shape[-1] * count) ** 2 > 2**53
+            is_large = 2 * (255 * images.shape[-1] * count * layout.patch) ** 2 > 2**53
             dtype = object if is_large else np.int64
             yield count, moments.sums[label][rows].astype(dtype), moments.products[label][rows].astype(dtype)
         # Freed before the sums of the next classes are allocated.
@@ -293,26 +358,34 @@ def _by_class(images: Images, options: Options, layout: Layout) -> Iterator[tupl
 
 
 def _noise_and_signal(
-    count: int, sums: NDArray[Any], products: NDArray[Any], slots: Slots
+    count: int, sums: NDArray[Any], products: NDArray[Any], slots: Slots, patch: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return N² times the noise and the signal of every colour at every position, (B, rows, W, M) integers."""
+    """Return N² times the noise and the signal of every colour at every position, (B, rows, W, M) integers.
+
+    Those of a patch are at its first pixel, so there are fewer rows and columns.
+    """
     colors = slots.palette.astype(sums.dtype)
     signs = np.where(2 * slots.palette.astype(np.int64) < slots.top, 1, -1).astype(sums.dtype)
     noise = signed_variance(count, sums @ signs.T, products, signs)
     squares = products[..., [i == j for i, j in channel_pairs(sums.shape[-1])]].sum(-1)[..., np.newaxis]
     signal = count * (squares - 2 * (sums @ colors.T) + count * (colors**2).sum(1))
-    return noise, np.asarray(signal)
+    return _sums_of_patches(noise, patch), _sums_of_patches(signal, patch)
+
+
+def _sums_of_patches(values: NDArray[Any], patch: int) -> NDArray[Any]:
+    """Return the sums over all patches of (B, rows, W, M) values."""
+    return np.asarray(sliding_window_view(values, (patch, patch), (1, 2)).sum((-2, -1)))
 
 
 def _find(
     count: int, sums: NDArray[Any], products: NDArray[Any], layout: Layout, slots: Slots, marks: _Marks
 ) -> _Found:
     """Find the place of least noise to signal for each unit, band and mark; of ties, the first."""
-    noise, signal = _noise_and_signal(count, sums, products, slots)
+    noise, signal = _noise_and_signal(count, sums, products, slots, layout.patch)
     costs, chosen, scores = [], [], []
     for number, places in enumerate(layout.units):
         row, left = np.array(places).T
-        right = sums.shape[2] - 1 - left
+        right = noise.shape[2] - 1 - left
         is_single = layout.pixels == 2 * number + 1
         if is_single:
             row, left = np.tile(row, 2), np.concatenate([left, right])
@@ -359,11 +432,14 @@ def _pixels(
         at = number, band, mark
         place = int(found.places[at])
         row, column = places[place % len(places)]
-        sides = (column, width - 1 - column)
+        sides = (column, width - layout.patch - column)
         # A single pixel is the left or the right one.
         wanted = [place // len(places)] if layout.pixels == 2 * number + 1 else [0, 1]
         for side in wanted:
             color = slots.palette[marks.colors[mark, side]]
-            pixels.append(((layout.bands[band][row], sides[side]), color, found.scores[at][side]))
+            pixels += [
+                ((layout.bands[band][row] + down, sides[side] + right), color, found.scores[at][side])
+                for down, right in product(range(layout.patch), repeat=2)
+            ]
     positions, colors, scores = zip(*pixels, strict=True)
     return np.array(positions, np.int64), np.array(colors), np.array(scores)
