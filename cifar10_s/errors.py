@@ -71,8 +71,14 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
-    """Return the error for a name that is not in a table; it lists the ``valid`` names."""
-    return UsageError(f"unknown {what} {got!r}: expected one of {', '.join(map(printable, valid))}")
+    """Return the error for a name that is not in a table; it lists the ``valid`` names, and says which is nearest."""
+    # Imported here: commands that succeed start faster.
+    from difflib import get_close_matches
+
+    names = [printable(name) for name in valid]
+    near = get_close_matches(str(got), names, n=1, cutoff=0.75)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return UsageError(f"unknown {what} {got!r}{hint}: expected one of {', '.join(names)}")
 
 
 def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:

@@ -30,5 +30,11 @@ KNOWN_PIXELS: Mapping[str, Mapping[str, str]] = {
         "cuda-ops-spread-2": "3c644858becb8d3b8569c0a7417ad8a35b7ad8ea07b09611d9d2c8a391d7deee",
         "random-classwise-ops-spread-2": "6630b106c3d8a92b22ed93a4d711f0e89b1e0e9c07490046faa1b614ce1712bf",
         "random-samplewise-ops-spread-2": "2e630b0325015df84e7a7db329975d744643df6442a743b69a142562f17354ae",
+        "ops-patches-2": "36d383c56636adb91aaf4037daa862e2a3cf72db036100009c3e205841431d81",
+        "lsp-ops-patches-2": "db6bdd3639835c931feca4db6dddb1f0ebd6d32a6cd151148dd0973dddee6598",
+        "ar-ops-patches-2": "4a1652505a8e063ec315f9ee83b6c25f6922c3f40a334f6c810bea978580f331",
+        "cuda-ops-patches-2": "4893eed7ea8650d83795be10055d17c955679f471f625b0625b17789efae6a65",
+        "random-classwise-ops-patches-2": "3787ec4c347b23ed8ed71ecf3031442c48444731366d103508583e775e981dd7",
+        "random-samplewise-ops-patches-2": "6b70b25ef92d764a280344dd243286793ee1626540847c448960dd1b9764a5d4",
     },
 }

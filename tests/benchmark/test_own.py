@@ -59,7 +59,10 @@ def test_a_network_is_built_and_left_as_it_was():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet", "unknown network 'resnet': expected one of small, .*, your own as package.module:name"),
+        (
+            "resnet",
+            "unknown network 'resnet' (did you mean resnet-50?): expected one of small, .*, your own as",
+        ),
         ("no.such.module:Net", "network 'no.such.module:Net': no.such.module does not import"),
         (f"{__name__}:absent", "defines no 'absent'"),
         (f"{__name__}:NUMBER", "expected a function .channels, .height, width., classes. → module.*, got int"),
@@ -101,7 +104,10 @@ def test_what_is_no_protocol_gets_one_line(name, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"optimizer": "adam"}, "unknown optimizer of protocol 'fast' 'adam': expected one of sgd, adamw"),
+        (
+            {"optimizer": "adam"},
+            "unknown optimizer of protocol 'fast' 'adam' (did you mean adamw?): expected one of sgd, adamw",
+        ),
         ({"schedule": "cosine"}, "unknown schedule of protocol 'fast' 'cosine': expected one of multistep, one-cycle"),
         ({"epochs": 0}, "epochs: expected 1 or more, got 0"),
         ({"batch": -1}, "batch: expected 1 or more, got -1"),

@@ -34,7 +34,7 @@ from cifar10_s.data.sources.splits import load_splits
 from cifar10_s.errors import BuildError, UsageError, VerificationError
 from cifar10_s.methods.from_file import GivenNoise
 from cifar10_s.release.metrics.survey import Survey
-from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, with_noise
+from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, select, with_noise
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import measure_survival
 
@@ -101,6 +101,26 @@ def test_noise_is_made_once_for_all_configurations_of_a_method(tmp_path, monkeyp
     built = cifar10_s.build("sample", tmp_path / "x", choices=chosen, configurations=names, device="cpu")
     assert made == ["lsp"]
     assert list(built.manifest.configurations) == names
+
+
+def test_all_leaves_out_what_does_not_fit_and_says_so(caplog):
+    images, recipes = make_images(height=8, width=8), select(["all"])
+    fitting = pipeline._that_fit(recipes, images, ["all"])
+    left_out = [recipe.name for recipe in recipes if recipe not in fitting]
+    assert left_out == [name for name in CONFIGURATIONS if name.endswith("ops-patches-2")]
+    (line,) = caplog.messages
+    assert line.startswith(f"all: leaves out {', '.join(left_out)}: images of 8×8 have no room")
+    with pytest.raises(UsageError, match="images of 8×8 have no room"):
+        pipeline._that_fit(recipes, images, ["all", "ops-patches-2"])
+    assert pipeline._that_fit(recipes, make_images(height=32, width=32), ["all"]) == recipes
+
+
+def test_configurations_may_be_named_by_a_generator(tmp_path):
+    noise = tmp_path / "lsp.npy"
+    np.save(noise, np.ones((1438, 8, 8, 1), np.int8))
+    asked = (name for name in ["lsp"])
+    built = cifar10_s.build("sample", tmp_path / "x", configurations=asked, noise={"lsp": noise}, device="cpu")
+    assert list(built.manifest.configurations) == ["clean", "lsp"]
 
 
 def test_the_card_says_what_augmentation_leaves_of_the_pixels(release):
@@ -226,7 +246,10 @@ def test_noise_that_is_read_is_never_overwritten(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"configurations": ["ops", "opps"]}, "unknown configuration 'opps': expected one of clean, ops"),
+        (
+            {"configurations": ["ops", "opps"]},
+            "unknown configuration 'opps' (did you mean ops?): expected one of clean, ops",
+        ),
         ({"configurations": []}, "no configuration is named"),
         ({"device": "abacus"}, "device 'abacus'"),
         ({"name": "a/b"}, "name"),
@@ -278,7 +301,8 @@ def test_a_full_disk_gets_a_line_and_leaves_nothing(tmp_path):
 def test_a_signal_leaves_nothing(tmp_path, delay, number):
     """Interrupted while writing, a build exits with status 128 plus the signal, one line and no folder."""
     code = "import sys; from cifar10_s.cli.app import main; main()"
-    quick = [word for name, recipe in CONFIGURATIONS.items() if recipe.budget is None for word in ("-c", name)]
+    fitting = pipeline._that_fit(select(["all"]), make_images(height=8, width=8), ["all"])
+    quick = [word for recipe in fitting if recipe.budget is None for word in ("-c", recipe.name)]
     process = subprocess.Popen(
         [sys.executable, "-c", code, "build", "--source", "sample", "--device", "cpu", "--name", "out", *quick],
         cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -165,10 +165,11 @@ def names(*configurations, **options):
     return [recipe.name for recipe in select(configurations, **options)]
 
 
-def test_a_path_has_a_method_s_three_configurations():
+def test_a_path_has_all_configurations_of_a_method():
     assert names(own("Shift")) == ["clean", "shift"]
     assert names(own("Shift-ops"), "ops") == ["clean", "ops", "shift-ops"]
     assert names(own("Shift-ops-spread-2"), own("Shift")) == ["clean", "shift", "shift-ops-spread-2"]
+    assert names(own("Shift-ops-patches-2")) == ["clean", "shift-ops-patches-2"]
     assert names(own("strong"), own("Shift-ops")) == ["clean", "shift-9", "shift-ops"]
     recipe = find_recipe(own("Shift-ops"))
     assert recipe == replace(CONFIGURATIONS["lsp-ops"], name="shift-ops", base="shift", method=Shift(),
@@ -453,7 +454,10 @@ def test_entry_points_are_listed_and_not_imported(package, monkeypatch):
     for kind, name in (("methods", "shift"), ("strategies", "dark"), ("networks", "net"), ("protocols", "fast")):
         assert listed[kind][name].startswith("of an installed package, ")
     assert {"shift", "shift-ops", "shift-ops-spread-2"} <= listed["configurations"].keys()
-    with pytest.raises(UsageError, match=r"random-samplewise-ops-spread-2, all, shift, your own as"):
+    with pytest.raises(
+        UsageError,
+        match=r"'shaft' \(did you mean shift\?\): .*random-samplewise-ops-patches-2, all, shift, your own as",
+    ):
         select(["shaft"])
 
 

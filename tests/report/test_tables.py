@@ -232,7 +232,10 @@ def test_one_protocol_alone_is_in_a_table():
     records = [record("ops", final=11, **RESNET), record("ops", final=99, network="resnet-18", protocol="paper-v1")]
     assert cell_texts(quick("5", records))["Standard", "OPS, measured"] == "11.00 (11.00)"
     assert "protocol quick-v1" in quick("5", records)
-    with pytest.raises(UsageError, match=r"^unknown protocol 'quick-v2': expected one of paper-v1, quick-v1$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^unknown protocol 'quick-v2' \(did you mean quick-v1\?\): expected one of paper-v1, quick-v1$",
+    ):
         render("5", records, protocol="quick-v2")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from support.images import make_images
 from support.options import on_cpu
 from support.streams import InTurn, stream_of
@@ -19,7 +20,7 @@ from cifar10_s.release.compose import compose
 from cifar10_s.release.recipes import CONFIGURATIONS
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.spread import INVISIBLE, UNIT, arrange, find_spread, highest_level, make_slots
+from cifar10_s.shortcut.spread import INVISIBLE, UNIT, arrange, find_patches, find_spread, highest_level, make_slots
 from cifar10_s.shortcut.survival import crop_survival, randaugment_survival
 
 # Inverted, it is 127.
@@ -30,8 +31,18 @@ def as_arrays(shortcut):
     return shortcut.positions.tolist(), shortcut.colors.tolist(), shortcut.scores.tolist()
 
 
-def noise_and_signal(members, row, column, color):
-    """Return both in exact fractions, from the images of a class."""
+def square(row, column, patch):
+    """Return the positions of a patch, or of a single pixel."""
+    return list(product(range(row, row + patch), range(column, column + patch)))
+
+
+def noise_and_signal(members, row, column, color, patch=1):
+    """Return both in exact fractions, summed over a patch, from the images of a class."""
+    parts = [noise_and_signal_of_pixel(members, *at, color) for at in square(row, column, patch)]
+    return tuple(map(sum, zip(*parts)))
+
+
+def noise_and_signal_of_pixel(members, row, column, color):
     values = [[int(level) for level in image[row, column]] for image in members]
     signs = [1 if 2 * level < TOP else -1 for level in color]
     sums = [sum(sign * level for sign, level in zip(signs, value)) for value in values]
@@ -62,10 +73,10 @@ def least_costs(images, layout, slots):
                     left, right = (slots.palette[c].tolist() for c in chosen)
                     units = []
                     for row, column in places:
-                        at = layout.bands[band][row]
+                        at, patch = layout.bands[band][row], layout.patch
                         pixels = [
-                            noise_and_signal(members, at, column, left),
-                            noise_and_signal(members, at, width - 1 - column, right),
+                            noise_and_signal(members, at, column, left, patch),
+                            noise_and_signal(members, at, width - patch - column, right, patch),
                         ]
                         units += [[pixels[0]], [pixels[1]]] if layout.pixels == 2 * number + 1 else [pixels]
                     total += min(map(cost, units))
@@ -75,12 +86,13 @@ def least_costs(images, layout, slots):
     return np.array(costs)
 
 
-def cost_of(shortcut, images):
-    """Return the sum of the costs of the units of a shortcut."""
+def cost_of(shortcut, images, patch=1):
+    """Return the sum of the costs of the pairs of a shortcut."""
     total = 0
     for label, (positions, colors) in enumerate(zip(shortcut.positions.tolist(), shortcut.colors.tolist())):
         members = images.pixels[images.labels == label]
-        parts = [noise_and_signal(members, *at, color) for at, color in zip(positions, colors)]
+        first = slice(0, None, patch**2)
+        parts = [noise_and_signal(members, *at, c, patch) for at, c in zip(positions[first], colors[first])]
         total += sum(cost(parts[i : i + 2]) for i in range(0, len(parts), 2))
     return total
 
@@ -106,6 +118,47 @@ def test_no_other_assignment_costs_less(seed, size, channels, classes, pixels, l
     assert cost_of(shortcut, images) == best
     assert shortcut.positions.shape == (classes, pixels, 2)
     assert all(len({tuple(at) for at in positions}) == pixels for positions in shortcut.positions.tolist())
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.sampled_from([(7, 11), (8, 12), (9, 11)]),
+    channels=st.sampled_from([1, 3]),
+    classes=st.integers(1, 2),
+    levels=st.sampled_from([2, 256]),
+)
+def test_no_other_assignment_of_patches_costs_less(seed, size, channels, classes, levels):
+    images = make_images(
+        seed=seed, count=8, height=size[0], width=size[1], channels=channels, classes=classes, levels=levels
+    )
+    augmentation = Augmentation(padding=1, hole=(4, 4), shift=(1, 1))
+    layout = arrange(*size, 2, augmentation, patch=3)
+    slots = make_slots(channels, classes, len(layout.bands), TOP)
+    shortcut = find_patches(images, on_cpu(), augmentation=augmentation)
+    costs = least_costs(images, layout, slots)
+    best = min(sum(costs[range(classes), list(chosen)]) for chosen in permutations(range(costs.shape[1]), classes))
+    assert cost_of(shortcut, images, patch=3) == best
+    for positions, colors in zip(shortcut.positions.tolist(), shortcut.colors.tolist()):
+        (row, left), (_, right) = positions[0], positions[9]
+        assert [tuple(at) for at in positions] == square(row, left, 3) + square(row, right, 3)
+        assert left + 2 + right == size[1] - 1
+        assert len({tuple(color) for color in colors}) == 1
+    assert crop_survival(shortcut, size, augmentation).lost == (0,) * classes
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (64, 64, 3), (28, 28, 1)])
+def test_a_median_filter_leaves_the_middle_of_patches_and_no_single_pixel(shape):
+    images = make_images(seed=5, count=40, height=shape[0], width=shape[1], channels=shape[2], classes=4)
+    kept = {}
+    for objective, pixels, middles in (("patches", 18, [4, 13]), ("spread", 2, [0, 1])):
+        shortcut = cifar10_s.search(images, objective=objective, pixels=pixels, device="cpu")
+        smoothed = ndimage.median_filter(shortcut.stamp(images).pixels, (1, 3, 3, 1))
+        rows, columns = shortcut.positions[images.labels][:, middles].T
+        seen = smoothed[np.arange(len(images)), rows, columns]
+        kept[objective] = (seen == shortcut.colors[images.labels][:, middles].swapaxes(0, 1)).all(-1).mean()
+    assert kept["patches"] == 1
+    assert kept["spread"] < 0.2
 
 
 def test_scores_are_signal_to_noise():
@@ -254,6 +307,19 @@ def test_what_does_not_fit_is_one_line(size, classes, pixels, line):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("size", "pixels", "line"),
+    [
+        (32, 2, r"pixels: expected 18 per class with the objective patches, two patches of 3×3, got 2"),
+        (8, 18, r"images of 8×8 have no room for two patches of 3×3 that survive crops of padding 1, translations by "
+                r"1 and a hole 4 wide: expected at least 7×11; use larger images, or another objective"),
+    ],
+)  # fmt: skip
+def test_patches_that_do_not_fit_are_one_line(size, pixels, line):
+    with pytest.raises(UsageError, match=line):
+        cifar10_s.search(make_images(height=size, width=size), objective="patches", pixels=pixels, device="cpu")
+
+
 def test_a_class_without_images_is_named():
     images = make_images(count=6, height=8, width=8)
     with pytest.raises(UsageError, match=r"class 3 \(d\) has no images"):
@@ -263,13 +329,14 @@ def test_a_class_without_images_is_named():
 @pytest.mark.parametrize("shape", [(32, 32, 3), (64, 64, 3), (28, 28, 1), (16, 40, 3)])
 def test_configurations_stamp_what_the_search_finds(shape):
     images = make_images(count=20, height=shape[0], width=shape[1], channels=shape[2], classes=10)
-    for pixels in (2, 3, 4):
-        made = compose(CONFIGURATIONS[f"ops-spread-{pixels}"], images, on_cpu())
-        shortcut = cifar10_s.search(images, objective="spread", pixels=pixels, device="cpu")
+    for name in ("ops-spread-2", "ops-spread-3", "ops-spread-4", "ops-patches-2"):
+        recipe = CONFIGURATIONS[name]
+        made = compose(recipe, images, on_cpu())
+        shortcut = cifar10_s.search(images, objective=recipe.objective, pixels=recipe.pixels, device="cpu")
         assert as_arrays(made.shortcut) == as_arrays(shortcut)
         assert np.array_equal(made.images.pixels, shortcut.stamp(images).pixels)
         changed = (made.images.pixels != images.pixels).any(-1).sum((1, 2))
-        assert changed.max() <= pixels
+        assert changed.max() <= recipe.pixels
 
 
 def test_it_survives_more_than_the_papers_pixels():
