@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ UNAWARE: dict[str, dict[str, Any]] = {
 }
 ABLATED_UNDER = ("cutout", "randaugment")
 # The columns of the table of defences.
-COMPARED = ("clean", "ops", "ops-2", "ops-4", "ops-spread-2", "ops-spread-3", "ops-spread-4")
+COMPARED = ("clean", "ops", "ops-2", "ops-4", "ops-spread-2", "ops-spread-4", "ops-patches-2", "em-ops-patches-2")
+# Under what these were measured, all of `COMPARED` are shown.
+CHOSEN = ("ops-spread-2", "ops-patches-2", "em-ops-patches-2")
 
 
 def measure(release: Release) -> dict[str, Any]:
@@ -135,10 +138,11 @@ def _shortcuts(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
 
 
 def _defences(record_set: RecordSet) -> list[str]:
-    """Return the table of all strategies under which `ops-spread-2` was measured."""
+    """Return the table of all strategies under which one of `CHOSEN` was measured."""
     shown = [name for name in COMPARED if record_set.runs({"configuration": name})]
     lines = [f"| strategy | {' | '.join(f'`{name}`' for name in shown)} |", f"| --- |{' --: |' * len(shown)}"]
-    for strategy in record_set.names("strategy", {"configuration": "ops-spread-2"}):
+    strategies = (record_set.names("strategy", {"configuration": name}) for name in CHOSEN)
+    for strategy in dict.fromkeys(chain.from_iterable(strategies)):
         cells = [_accuracy(record_set, name, strategy) for name in shown]
         lines.append(f"| `{strategy}` | {' | '.join(cells)} |")
     return lines

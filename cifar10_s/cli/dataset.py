@@ -42,7 +42,7 @@ def search_command(
         str,
         typer.Option(
             help="mean-over-variance (the paper's Eq. 2), mean-over-std or mean-minus-variance; or spread, for 2 or "
-            "more pixels that survive augmentation."
+            "more pixels that survive augmentation, or patches, for two patches of 3×3 (--pixels 18)."
         ),
     ] = "mean-over-variance",
     pixels: Annotated[int, typer.Option(help="Number of pixels per class, each at another position.")] = 1,
@@ -84,7 +84,7 @@ def build_command(
             "--configuration",
             "-c",
             help="What to build, 'all', or your own method as package.module:name; repeat it for several.  "
-            "[default: em, em-ops and all that train no network, except spread]",
+            "[default: em, em-ops and all that train no network, except spread and patches]",
         ),
     ] = None,
     budget: Annotated[
