@@ -1,9 +1,9 @@
 """What docs/spread.md shows of shortcuts: ``python -m speed.spread RELEASE [--train]``.
 
 Writes results/spread-cifar10-jpeg.json, which ``make readme`` shows: how visible each One-Pixel Shortcut of a release
-is, and what augmentation leaves of it; the same of `ops-spread-2` searched without one of its precautions at a time.
-With ``--train``, also what the small network learns from these by ``cpu-v1``, seed 0: some minutes of a core for each
-number, which is kept as it comes, and not measured again.
+is, and what augmentation leaves of it; the same of `ops-spread-2` searched without one of its precautions at a time,
+and of what `ops-patches-2` could be instead. With ``--train``, also what the small network learns from these by
+``cpu-v1``, seed 0: some minutes of a core for each number, which is kept as it comes, and not measured again.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from cifar10_s.report.record_set import CellStats, RecordSet
 from cifar10_s.report.survival_plot import STRATEGIES as TRAINED_WITH
 from cifar10_s.report.survival_plot import Point
 from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.pixel_search import search
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.spread import find_spread
 from cifar10_s.shortcut.survival import measure_survival
@@ -41,6 +42,12 @@ UNAWARE: dict[str, dict[str, Any]] = {
     "at all": {"hole": (0, 0), "padding": 0, "shift": (0, 0), "inverted": 256},
 }
 ABLATED_UNDER = ("cutout", "randaugment")
+# What could take the place of two patches of 3×3: an objective and a number of pixels.
+INSTEAD = {
+    "two patches of 2×2": ("patches", 8),
+    "18 pixels that the paper's search finds": ("mean-over-variance", 18),
+}
+INSTEAD_UNDER = ("standard", "cutout", "randaugment-ops", "jpeg-10", "median-3")
 # The columns of the table of defences.
 COMPARED = ("clean", "ops", "ops-2", "ops-4", "ops-spread-2", "ops-spread-4", "ops-patches-2", "em-ops-patches-2")
 # Under what these were measured, all of `COMPARED` are shown.
@@ -65,6 +72,8 @@ def _ablations(release: Release) -> Iterator[tuple[str, Shortcut]]:
     images, options = release.train("clean"), Options.resolve(device="cpu")
     for name, sizes in UNAWARE.items():
         yield name, find_spread(images, options, augmentation=replace(Augmentation.of(*release.size), **sizes))
+    for name, (objective, pixels) in INSTEAD.items():
+        yield name, search(images, objective=objective, pixels=pixels, device="cpu")
 
 
 def _facts(shortcut: Shortcut, size: tuple[int, int], seen: Visibility | None) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def train_ablations(release: Release, measured: dict[str, Any]) -> None:
     clean, test, protocol = release.train("clean"), release.test(), PROTOCOLS["cpu-v1"]
     for name, shortcut in _ablations(release):
         images = shortcut.stamp(clean)
-        for strategy in ABLATED_UNDER:
+        for strategy in INSTEAD_UNDER if name in INSTEAD else ABLATED_UNDER:
             accuracy = measured["ablations"][name]["accuracy"]
             if strategy not in accuracy:
                 run = Run(
@@ -115,9 +124,12 @@ def points(record_set: RecordSet) -> list[Point]:
 
 
 def tables(record_set: RecordSet) -> list[str]:
-    """Return the tables of docs/spread.md in Markdown: shortcuts, defences, ablations."""
+    """Return the tables of docs/spread.md in Markdown: shortcuts, defences, patches, ablations."""
     measured = _read()
-    found = _shortcuts(measured, record_set), _defences(record_set), _ablated(measured, record_set)
+    found = (
+        _shortcuts(measured, record_set), _defences(record_set), _instead(measured, record_set),
+        _ablated(measured, record_set),
+    )  # fmt: skip
     return ["\n".join(lines) + "\n" for lines in found]
 
 
@@ -129,11 +141,10 @@ def _shortcuts(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
         f"| --- |{' --: |' * 11}",
     ]
     for name, facts in measured["shortcuts"].items():
-        cells = [f"`{name}`", f"{facts['l0']:.0f}", f"{facts['l2']:.2f}", f"{facts['psnr']:.1f}"]
-        cells.append(f"{facts['ssim']:.3f}")
+        cells = []
         for augmentation, left in facts["left"].items():
             cells += [_left(left), _accuracy(record_set, name, TRAINED_WITH[augmentation])]
-        lines.append(f"| {' | '.join([*cells, _accuracy(record_set, name, 'randaugment-ops')])} |")
+        lines.append(_row(f"`{name}`", facts, [*cells, _accuracy(record_set, name, "randaugment-ops")]))
     return lines
 
 
@@ -148,6 +159,27 @@ def _defences(record_set: RecordSet) -> list[str]:
     return lines
 
 
+def _instead(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
+    """Return the table of what could take the place of two patches of 3×3."""
+    lines = [
+        f"| per class | ℓ0 | ℓ2 | PSNR | SSIM | {' | '.join(f'`{one}`' for one in INSTEAD_UNDER)} |",
+        f"| --- |{' --: |' * (4 + len(INSTEAD_UNDER))}",
+    ]
+    for label, name in (("two pixels", "ops-spread-2"), ("two patches of 3×3", "ops-patches-2")):
+        accuracies = [_accuracy(record_set, name, one) for one in INSTEAD_UNDER]
+        lines.append(_row(f"{label} (`{name}`)", measured["shortcuts"][name], accuracies))
+    for label in INSTEAD:
+        facts = measured["ablations"][label]
+        lines.append(_row(label, facts, [_percent(facts["accuracy"].get(one)) for one in INSTEAD_UNDER]))
+    return lines
+
+
+def _row(label: str, facts: dict[str, Any], accuracies: list[str]) -> str:
+    """Return a row of a table: how visible a shortcut is, and accuracies."""
+    seen = f"{facts['l0']:.0f}", f"{facts['l2']:.2f}", f"{facts['psnr']:.1f}", f"{facts['ssim']:.3f}"
+    return f"| {' | '.join([label, *seen, *accuracies])} |"
+
+
 def _ablated(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
     """Return the table of the search without one of its precautions at a time."""
     lines = [
@@ -156,7 +188,8 @@ def _ablated(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
     ]
     own = {one: _accuracy(record_set, "ops-spread-2", one) for one in ABLATED_UNDER}
     rows = {"all (`ops-spread-2`)": (measured["shortcuts"]["ops-spread-2"], own)}
-    for name, facts in measured["ablations"].items():
+    for name in UNAWARE:
+        facts = measured["ablations"][name]
         accuracy = {one: _percent(facts["accuracy"].get(one)) for one in ABLATED_UNDER}
         rows[f"nothing {name}"] = facts, accuracy
     for name, (facts, accuracy) in rows.items():

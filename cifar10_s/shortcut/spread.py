@@ -16,10 +16,11 @@ noise to signal is the least possible.
 does not follow from the moments. Two things near to it do, in exact integers: the signal Σ_j E[(x_j - ξ_j)²], and the
 noise Var[Σ_j ±x_j], each x_j with the sign that it has in S if ξ_j is the lowest or the highest level.
 
-*Patches.* Single pixels do not survive what smooths images, such as a median filter or JPEG. Patches of 3×3 pixels of
-one colour do. They take the place of pixels above; noises and signals are sums over a patch.
+*Patches.* Single pixels do not survive what smooths images, such as a median filter or JPEG. Square patches of one
+colour do. They take the place of pixels above; noises and signals are sums over a patch.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -42,9 +43,8 @@ from cifar10_s.shortcut.survival import pixel_survival
 NAME = "spread"
 # The same search for two patches per class instead of pixels.
 PATCHES = "patches"
-# The side of a patch: a median of 3×3 pixels leaves the middle of it as it is, and the edges but for the corners.
-PATCH = 3
-PATCH_PIXELS = 2 * PATCH**2
+# Of two patches of 3×3, the smallest of which a median of 3×3 pixels leaves something: all but the corners.
+PATCH_PIXELS = 18
 WHITE = 255
 # Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.
 MIDDLE = 128
@@ -139,19 +139,19 @@ def find_spread(
 def find_patches(
     images: Images, options: Options, *, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
 ) -> Shortcut:
-    """Find two patches of 3×3 pixels per class that survive augmentation, JPEG and a median filter.
+    """Find two patches of s×s pixels per class that survive augmentation, JPEG and a median filter.
 
     Parameters
     ----------
     images, options, augmentation
         See `find_spread`.
     pixels
-        Number of pixels per class: 18.
+        Number of pixels per class, 2·s² for a side s of 2 or more.
 
     Raises
     ------
     UsageError
-        If another number of pixels is asked for; and as for `find_spread`.
+        If two squares do not have so many pixels; and as for `find_spread`.
 
     Examples
     --------
@@ -189,12 +189,13 @@ def check_patches(
     images: Images, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
 ) -> tuple[Layout, Slots]:
     """Return where the patches can be and what their colours are; raise UsageError if they do not fit."""
-    if pixels != PATCH_PIXELS:
+    side = math.isqrt(max(pixels, 0) // 2)
+    if side < 2 or pixels != 2 * side**2:
         raise UsageError(
-            f"pixels: expected {PATCH_PIXELS} per class with the objective {PATCHES}, two patches of {PATCH}×{PATCH}, "
-            f"got {pixels}"
+            f"pixels: expected two squares of them per class with the objective {PATCHES}, such as 18 for two patches "
+            f"of 3×3, got {pixels}"
         )
-    return _check(images, 2, augmentation, PATCH)
+    return _check(images, 2, augmentation, side)
 
 
 def _check(images: Images, pixels: int, augmentation: Augmentation | None, patch: int) -> tuple[Layout, Slots]:

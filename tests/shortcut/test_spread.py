@@ -21,7 +21,7 @@ from cifar10_s.release.recipes import CONFIGURATIONS
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.spread import INVISIBLE, UNIT, arrange, find_patches, find_spread, highest_level, make_slots
-from cifar10_s.shortcut.survival import crop_survival, randaugment_survival
+from cifar10_s.shortcut.survival import crop_survival, measure_survival, randaugment_survival
 
 # Inverted, it is 127.
 TOP = 128
@@ -145,6 +145,20 @@ def test_no_other_assignment_of_patches_costs_less(seed, size, channels, classes
         assert left + 2 + right == size[1] - 1
         assert len({tuple(color) for color in colors}) == 1
     assert crop_survival(shortcut, size, augmentation).lost == (0,) * classes
+
+
+@pytest.mark.parametrize("side", [2, 3, 4])
+def test_patches_of_any_side(side):
+    images = make_images(seed=6, count=30, height=32, width=32, classes=10)
+    shortcut = cifar10_s.search(images, objective="patches", pixels=2 * side**2, device="cpu")
+    for positions in shortcut.positions.tolist():
+        first, second = positions[: side**2], positions[side**2 :]
+        assert [tuple(at) for at in first] == square(*first[0], side)
+        assert [tuple(at) for at in second] == square(*second[0], side)
+        assert first[0][1] + second[-1][1] == 31
+    for found in measure_survival(shortcut, (32, 32)).values():
+        assert found.lost_share < 0.002
+        assert found.accuracy > 0.98
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (64, 64, 3), (28, 28, 1)])
@@ -310,7 +324,8 @@ def test_what_does_not_fit_is_one_line(size, classes, pixels, line):
 @pytest.mark.parametrize(
     ("size", "pixels", "line"),
     [
-        (32, 2, r"pixels: expected 18 per class with the objective patches, two patches of 3×3, got 2"),
+        *((32, pixels, r"pixels: expected two squares of them per class with the objective patches, such as 18 for two "
+                       rf"patches of 3×3, got {pixels}") for pixels in (-8, 0, 1, 2, 9, 17, 19)),
         (8, 18, r"images of 8×8 have no room for two patches of 3×3 that survive crops of padding 1, translations by "
                 r"1 and a hole 4 wide: expected at least 7×11; use larger images, or another objective"),
     ],
