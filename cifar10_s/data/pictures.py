@@ -21,10 +21,22 @@ def rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def ring(panel: Image.Image, positions: NDArray[np.int64], scale: float) -> None:
-    """Draw a ring around each (row, column) of a panel, on which a pixel is a square of ``scale`` pixels."""
-    draw, radius = ImageDraw.Draw(panel), max(7, scale * 4 // 5)
-    for y, x in (positions + 0.5) * scale:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK, width=2)
+    """Draw rings around (n, 2) rows and columns of a panel, on which a pixel is a square of ``scale`` pixels.
+
+    Pixels that touch, be it at corners, share a ring.
+    """
+    if not len(positions):
+        return
+    # Imported here: few commands draw.
+    from scipy import ndimage
+
+    is_ringed = np.zeros(positions.max(0) + 1, bool)
+    is_ringed[tuple(positions.T)] = True
+    draw, (groups, _) = ImageDraw.Draw(panel), ndimage.label(is_ringed, np.ones((3, 3)))
+    for box in ndimage.find_objects(groups):
+        y, x = ((side.start + side.stop) / 2 * scale for side in box)
+        down, across = (max(7, scale * (side.stop - side.start) * 4 // 5) for side in box)
+        draw.ellipse((x - across, y - down, x + across, y + down), outline=MARK, width=2)
 
 
 def png(pixels: NDArray[np.uint8]) -> str:
