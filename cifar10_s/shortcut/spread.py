@@ -23,7 +23,7 @@ colour do. They take the place of pixels above; noises and signals are sums over
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,72 +35,21 @@ from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.layout import Layout, arrange
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
 from cifar10_s.shortcut.shortcut import Shortcut
-from cifar10_s.shortcut.survival import pixel_survival
+from cifar10_s.shortcut.slots import Slots, highest_level, make_slots
 
 NAME = "spread"
 # The same search for two patches per class instead of pixels.
 PATCHES = "patches"
 # Of two patches of 3×3, the smallest of which a median of 3×3 pixels leaves something: all but the corners.
 PATCH_PIXELS = 18
-WHITE = 255
-# Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.
-MIDDLE = 128
-# The highest level if nothing is inverted: posterize drops the last bit.
-POSTERIZED = 254
-# Levels of a channel are at least this far apart.
-DISTANCE = 10
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
 UNIT = 1 << 24
 # The cost of a mark that is not seen, as all images of the class have these colours there.
 INVISIBLE = UNIT << 6
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the pixels of a shortcut can be; see `arrange`.
-
-    Attributes
-    ----------
-    bands
-        The rows of each band, all of one number.
-    units
-        The places of each unit, at least one: tuples of a row's number in its band, and a left column x. A unit is a
-        pair, with its right pixel at W - 1 - x; if n is odd, the last unit is either pixel of one.
-    pixels
-        The number of pixels, or patches, per class.
-    patch
-        The side of the patches that take the place of pixels, or 1. A patch is at the place of its upper left pixel.
-    """
-
-    bands: tuple[range, ...]
-    units: tuple[tuple[tuple[int, int], ...], ...]
-    pixels: int
-    patch: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Slots:
-    """The marks that are told apart: slot s is a band and two colours, which may be the same.
-
-    Attributes
-    ----------
-    top
-        The highest level of a colour.
-    palette : (M, C) uint8
-        The colours.
-    bands : (S,) int64
-        The band of each slot.
-    colors : (S, 2) int64
-        Indices into the palette. A first pair that is alone has both; else the units have them in turn.
-    """
-
-    top: int
-    palette: NDArray[np.uint8]
-    bands: Int64Array
-    colors: Int64Array
 
 
 def find_spread(
@@ -203,98 +152,6 @@ def _check(images: Images, pixels: int, augmentation: Augmentation | None, patch
     augmentation = augmentation or Augmentation.of(height, width)
     layout = arrange(height, width, pixels, augmentation, patch)
     return layout, make_slots(channels, len(images.class_names), len(layout.bands), highest_level(augmentation))
-
-
-def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, patch: int = 1) -> Layout:
-    """Return where the pixels, or patches, of a class can be, so that augmentation leaves some, and does not mix bands.
-
-    The first pair is never lost. So are the others, if there are as many places; if not, they are nearer to the middle.
-    Of patches with sides longer than 1, only one pair is supported: more could overlap.
-
-    Raises
-    ------
-    UsageError
-        If so many pixels do not fit.
-    """
-    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
-    size, margin = f"{height}×{width}", padding + shift
-    if pixels < 2:
-        lost = 1 - pixel_survival((height, width), augmentation).max()
-        raise UsageError(
-            f"pixels: expected at least 2 per class with the objective {NAME}, got {pixels}: one alone is lost in "
-            f"{lost:.1%} of the views or more; ask for 2, or for another objective"
-        )
-    more = patch - 1
-    rows, far = height - 2 * margin, (width - 1 - hole) // 2 - more
-    if rows < patch or far < padding:
-        room = "two places" if patch == 1 else f"room for two patches of {patch}×{patch}"
-        raise UsageError(
-            f"images of {size} have no {room} that survive crops of padding {padding}, translations by {shift} "
-            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + hole + 1}; "
-            "use larger images, or another objective"
-        )
-    count = (rows + 2 * padding) // (2 * padding + patch)
-    thickness = (rows - (count - 1) * 2 * padding) // count
-    bands = tuple(
-        range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(count))
-    )
-    # The band that is nearest to the lower side may be as far from it as the first is from the upper one.
-    wanted = -(-pixels // 2)
-    columns = range(padding, max(far, padding - 1 + -(-wanted // thickness)) + 1)
-    if columns.stop > width // 2:
-        most = 2 * thickness * (width // 2 - padding)
-        raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
-    places = [(row, column) for column in columns for row in range(thickness - more)]
-    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels, patch)
-
-
-def highest_level(augmentation: Augmentation) -> int:
-    """Return the highest level of a colour, which augmentation does not change: see `MIDDLE` and `POSTERIZED`."""
-    return POSTERIZED if augmentation.inverted > WHITE else MIDDLE
-
-
-def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
-    """Return at least as many slots as classes, of as few colours as possible.
-
-    Raises
-    ------
-    UsageError
-        If there are more classes than slots.
-    """
-    corners = list(_colors(channels, 2, top))
-    if bands * len(corners) >= classes:
-        return _slots(corners, [(i, i) for i in range(len(corners))], bands, top)
-    ordered = corners
-    for levels in range(2, 2 + top // DISTANCE):
-        ordered = corners + [color for color in _colors(channels, levels, top) if not set(color) <= {0, top}]
-        if bands * len(ordered) * (len(ordered) + 1) // 2 >= classes:
-            break
-    most = bands * len(ordered) * (len(ordered) + 1) // 2
-    if most < classes:
-        raise UsageError(
-            f"{classes} classes are more than the {most} marks of two colours of {channels} channel"
-            f"{'s' * (channels > 1)} in {bands} band{'s' * (bands > 1)} of rows that can be told apart: "
-            f"expected at most {most}; use larger images, fewer classes, or another objective"
-        )
-    needed = next(n for n in range(1, len(ordered) + 1) if bands * n * (n + 1) // 2 >= classes)
-    pairs = [(i, i) for i in range(needed)] + list(combinations(range(needed), 2))
-    return _slots(ordered[:needed], pairs, bands, top)
-
-
-def _colors(channels: int, levels: int, top: int) -> Iterator[tuple[int, ...]]:
-    """Yield the colours whose channels have equally distant levels from 0 to the top, in lexicographic order.
-
-    If there is more than one channel, greys are left out: borders, holes and shadows have them too.
-    """
-    for color in product([top * i // (levels - 1) for i in range(levels)], repeat=channels):
-        if channels == 1 or len(set(color)) > 1:
-            yield color
-
-
-def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int, top: int) -> Slots:
-    """Return the slots of every band and pair of colours."""
-    both = np.array(pairs, np.int64)
-    return Slots(top, np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
 
 
 @dataclass(frozen=True, eq=False)

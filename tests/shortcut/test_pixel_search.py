@@ -21,6 +21,7 @@ from cifar10_s.errors import UsageError
 from cifar10_s.shortcut import cpu as compiled_sums
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.layout import arrange
 from cifar10_s.shortcut.moments import Moments, channel_pairs, no_moments
 from cifar10_s.shortcut.objectives import RANDOM, SEARCHED, Deviations, Objective, mean_over_variance
 from cifar10_s.shortcut.pixel_search import _choose, _deviations, best_colors, find_pixels, score_maps, search
@@ -331,7 +332,7 @@ def test_the_sums_of_some_classes_are_gone_before_the_next_are_made(monkeypatch,
 
     module = spread if objective == "spread" else sys.modules[cifar10_s.search.__module__]
     monkeypatch.setattr(module, "moments_by_class", one_class_at_a_time)
-    layout = [spread.arrange(8, 8, 2, Augmentation.of(8, 8))] if objective == "spread" else []
+    layout = [arrange(8, 8, 2, Augmentation.of(8, 8))] if objective == "spread" else []
     for _ in module._by_class(make_images(), on_cpu(), *layout):
         pass
     assert len(made) == 3

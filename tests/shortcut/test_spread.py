@@ -20,7 +20,9 @@ from cifar10_s.release.compose import compose
 from cifar10_s.release.recipes import CONFIGURATIONS
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.spread import INVISIBLE, UNIT, arrange, find_patches, find_spread, highest_level, make_slots
+from cifar10_s.shortcut.layout import arrange
+from cifar10_s.shortcut.slots import highest_level, make_slots
+from cifar10_s.shortcut.spread import INVISIBLE, UNIT, find_patches, find_spread
 from cifar10_s.shortcut.survival import crop_survival, measure_survival, randaugment_survival
 
 # Inverted, it is 127.
@@ -190,7 +192,7 @@ def test_marks_that_do_not_vary_score_infinity_and_those_that_are_not_seen_zero(
     shortcut = find_spread(black, on_cpu())
     assert shortcut.scores.tolist() == [[np.inf, np.inf]] * 2
     assert (shortcut.colors == TOP).all()
-    monkeypatch.setattr(spread, "_colors", lambda channels, levels, top: iter([(0,)]))
+    monkeypatch.setattr("cifar10_s.shortcut.slots._colors", lambda channels, levels, top: iter([(0,)]))
     assert find_spread(black, on_cpu()).scores.tolist() == [[0.0, 0.0]] * 2
 
 

@@ -1,0 +1,73 @@
+"""Where the pixels of a shortcut that survives augmentation can be: in pairs and bands (see `spread`)."""
+
+from dataclasses import dataclass
+
+from cifar10_s.errors import UsageError
+from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.survival import pixel_survival
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pixels of a shortcut can be; see `arrange`.
+
+    Attributes
+    ----------
+    bands
+        The rows of each band, all of one number.
+    units
+        The places of each unit, at least one: tuples of a row's number in its band, and a left column x. A unit is a
+        pair, with its right pixel at W - 1 - x; if n is odd, the last unit is either pixel of one.
+    pixels
+        The number of pixels, or patches, per class.
+    patch
+        The side of the patches that take the place of pixels, or 1. A patch is at the place of its upper left pixel.
+    """
+
+    bands: tuple[range, ...]
+    units: tuple[tuple[tuple[int, int], ...], ...]
+    pixels: int
+    patch: int = 1
+
+
+def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, patch: int = 1) -> Layout:
+    """Return where the pixels, or patches, of a class can be, so that augmentation leaves some, and does not mix bands.
+
+    The first pair is never lost. So are the others, if there are as many places; if not, they are nearer to the middle.
+    Of patches with sides longer than 1, only one pair is supported: more could overlap.
+
+    Raises
+    ------
+    UsageError
+        If so many pixels do not fit.
+    """
+    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
+    size, margin = f"{height}×{width}", padding + shift
+    if pixels < 2:
+        lost = 1 - pixel_survival((height, width), augmentation).max()
+        raise UsageError(
+            f"pixels: expected at least 2 per class with the objective spread, got {pixels}: one alone is lost in "
+            f"{lost:.1%} of the views or more; ask for 2, or for another objective"
+        )
+    more = patch - 1
+    rows, far = height - 2 * margin, (width - 1 - hole) // 2 - more
+    if rows < patch or far < padding:
+        room = "two places" if patch == 1 else f"room for two patches of {patch}×{patch}"
+        raise UsageError(
+            f"images of {size} have no {room} that survive crops of padding {padding}, translations by {shift} "
+            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + hole + 1}; "
+            "use larger images, or another objective"
+        )
+    count = (rows + 2 * padding) // (2 * padding + patch)
+    thickness = (rows - (count - 1) * 2 * padding) // count
+    bands = tuple(
+        range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(count))
+    )
+    # The band that is nearest to the lower side may be as far from it as the first is from the upper one.
+    wanted = -(-pixels // 2)
+    columns = range(padding, max(far, padding - 1 + -(-wanted // thickness)) + 1)
+    if columns.stop > width // 2:
+        most = 2 * thickness * (width // 2 - padding)
+        raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
+    places = [(row, column) for column in columns for row in range(thickness - more)]
+    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels, patch)

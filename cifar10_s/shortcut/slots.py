@@ -1,0 +1,91 @@
+"""The marks by which the classes of a shortcut that survives augmentation are told apart (see `spread`)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifar10_s.errors import UsageError
+from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.moments import Int64Array
+
+WHITE = 255
+# Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.
+MIDDLE = 128
+# The highest level if nothing is inverted: posterize drops the last bit.
+POSTERIZED = 254
+# Levels of a channel are at least this far apart.
+DISTANCE = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """The marks that are told apart: slot s is a band and two colours, which may be the same.
+
+    Attributes
+    ----------
+    top
+        The highest level of a colour.
+    palette : (M, C) uint8
+        The colours.
+    bands : (S,) int64
+        The band of each slot.
+    colors : (S, 2) int64
+        Indices into the palette. A first pair that is alone has both; else the units have them in turn.
+    """
+
+    top: int
+    palette: NDArray[np.uint8]
+    bands: Int64Array
+    colors: Int64Array
+
+
+def highest_level(augmentation: Augmentation) -> int:
+    """Return the highest level of a colour, which augmentation does not change: see `MIDDLE` and `POSTERIZED`."""
+    return POSTERIZED if augmentation.inverted > WHITE else MIDDLE
+
+
+def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
+    """Return at least as many slots as classes, of as few colours as possible.
+
+    Raises
+    ------
+    UsageError
+        If there are more classes than slots.
+    """
+    corners = list(_colors(channels, 2, top))
+    if bands * len(corners) >= classes:
+        return _slots(corners, [(i, i) for i in range(len(corners))], bands, top)
+    ordered = corners
+    for levels in range(2, 2 + top // DISTANCE):
+        ordered = corners + [color for color in _colors(channels, levels, top) if not set(color) <= {0, top}]
+        if bands * len(ordered) * (len(ordered) + 1) // 2 >= classes:
+            break
+    most = bands * len(ordered) * (len(ordered) + 1) // 2
+    if most < classes:
+        raise UsageError(
+            f"{classes} classes are more than the {most} marks of two colours of {channels} channel"
+            f"{'s' * (channels > 1)} in {bands} band{'s' * (bands > 1)} of rows that can be told apart: "
+            f"expected at most {most}; use larger images, fewer classes, or another objective"
+        )
+    needed = next(n for n in range(1, len(ordered) + 1) if bands * n * (n + 1) // 2 >= classes)
+    pairs = [(i, i) for i in range(needed)] + list(combinations(range(needed), 2))
+    return _slots(ordered[:needed], pairs, bands, top)
+
+
+def _colors(channels: int, levels: int, top: int) -> Iterator[tuple[int, ...]]:
+    """Yield the colours whose channels have equally distant levels from 0 to the top, in lexicographic order.
+
+    If there is more than one channel, greys are left out: borders, holes and shadows have them too.
+    """
+    for color in product([top * i // (levels - 1) for i in range(levels)], repeat=channels):
+        if channels == 1 or len(set(color)) > 1:
+            yield color
+
+
+def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int, top: int) -> Slots:
+    """Return the slots of every band and pair of colours."""
+    both = np.array(pairs, np.int64)
+    return Slots(top, np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
