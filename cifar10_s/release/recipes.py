@@ -13,8 +13,9 @@ from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.own import Origin, load_method
 from cifar10_s.methods.registry import METHODS
 from cifar10_s.release.layout import CLEAN
+from cifar10_s.shortcut.shortcut import PATCHES
 from cifar10_s.shortcut.spread import NAME as SPREAD
-from cifar10_s.shortcut.spread import PATCH_PIXELS, PATCHES
+from cifar10_s.shortcut.spread import PATCH_PIXELS
 
 # SemVer of the published pixels: a change of the pixels of a configuration is a new major version.
 DATASET_VERSION = "1.0.0"

@@ -16,9 +16,9 @@ from cifar10_s.errors import UsageError, look_up, unknown
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.moments import Moments
 from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Float64Array, Objective, candidate_colors
-from cifar10_s.shortcut.shortcut import Shortcut
+from cifar10_s.shortcut.shortcut import PATCHES, Shortcut
 from cifar10_s.shortcut.spread import NAME as SPREAD
-from cifar10_s.shortcut.spread import PATCHES, check_patches, check_spread, find_patches, find_spread
+from cifar10_s.shortcut.spread import check_patches, check_spread, find_patches, find_spread
 
 
 def search(

@@ -14,6 +14,9 @@ from cifar10_s.data.pictures import rgb
 from cifar10_s.data.thumbnails import Rings
 from cifar10_s.errors import UsageError, one_line
 
+# The objective whose pixels are two square patches per class, each with one colour and score (`spread.find_patches`).
+PATCHES = "patches"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Shortcut:
@@ -57,7 +60,7 @@ class Shortcut:
         return f"Shortcut({self.objective}, {classes} classes, pixels per class: {pixels})"
 
     def _repr_html_(self) -> str:
-        """Return a table for notebooks: a row per pixel of each class, with its colour."""
+        """Return a table for notebooks: a row per pixel or patch of each class, with its colour."""
         from cifar10_s.common.html import html_table
 
         rows = [
@@ -66,20 +69,24 @@ class Shortcut:
         return html_table(self._title(), ("class", "row", "column", "colour", "score"), rows)
 
     def lines(self) -> list[str]:
-        """Return a table as text: a line per pixel of each class."""
-        width = max(map(len, self.class_names))
+        """Return a table as text: a line per pixel or patch of each class."""
+        width, digits = max(map(len, self.class_names)), 5 if self.objective == PATCHES else 3
         return [
-            f"{name:{width}}  row {row:3}  column {column:3}  colour {color.tolist()}  score {score:.4g}"
-            for name, row, column, color, score in self._table()
+            f"{name:{width}}  row {rows:>{digits}}  column {columns:>{digits}}  colour {color.tolist()}  "
+            f"score {score:.4g}"
+            for name, rows, columns, color, score in self._table()
         ]
 
-    def _table(self) -> Iterator[tuple[str, int, int, NDArray[np.uint8], float]]:
-        """Yield class, row, column, colour and score of each pixel."""
+    def _table(self) -> Iterator[tuple[str, str, str, NDArray[np.uint8], float]]:
+        """Yield class, row, column, colour and score of each pixel, or of each of two patches."""
+        side = max(1, math.isqrt(self.positions.shape[1] // 2)) if self.objective == PATCHES else 1
         for name, positions, colors, scores in zip(
             self.class_names, self.positions, self.colors, self.scores, strict=True
         ):
-            for (row, column), color, score in zip(positions, colors, scores, strict=True):
-                yield name, int(row), int(column), color, float(score)
+            first = slice(None, None, side**2)
+            for at, color, score in zip(positions[first], colors[first], scores[first], strict=True):
+                rows, columns = (str(start) if side == 1 else f"{start}-{start + side - 1}" for start in at.tolist())
+                yield name, rows, columns, color, float(score)
 
     def stamp(self, images: ImagesT) -> ImagesT:
         """Return the images with the pixels of their class set (paper, Eq. 3); nothing else changes.

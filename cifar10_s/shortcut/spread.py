@@ -38,12 +38,10 @@ from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import Layout, arrange
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
-from cifar10_s.shortcut.shortcut import Shortcut
+from cifar10_s.shortcut.shortcut import PATCHES, Shortcut
 from cifar10_s.shortcut.slots import Slots, highest_level, make_slots
 
 NAME = "spread"
-# The same search for two patches per class instead of pixels.
-PATCHES = "patches"
 # Of two patches of 3×3, the smallest of which a median of 3×3 pixels leaves something: all but the corners.
 PATCH_PIXELS = 18
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.

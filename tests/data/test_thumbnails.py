@@ -67,6 +67,19 @@ def test_a_class_without_images_has_a_row():
     assert len(parse(one._repr_html_())[2]) == 1
 
 
+def test_patches_are_a_row_each():
+    shortcut = cifar10_s.search(images_of((32, 32), 3), objective="patches", pixels=18)
+    lines = shortcut.lines()
+    assert len(lines) == 3 * 2
+    for line, (row, column), color, score in zip(
+        lines, shortcut.positions[:, ::9].reshape(-1, 2), shortcut.colors[:, ::9].reshape(-1, 3),
+        shortcut.scores[:, ::9].ravel(), strict=True,
+    ):  # fmt: skip
+        shown = f"row {f'{row}-{row + 2}':>5}  column {f'{column}-{column + 2}':>5}  colour {color.tolist()}"
+        assert line.endswith(f"  {shown}  score {score:.4g}")
+    assert parse(shortcut._repr_html_())[0].count("tr") == 1 + 3 * 2
+
+
 def test_a_shortcut_is_a_table():
     images = images_of((5, 5), 3)
     shortcut = cifar10_s.search(images, pixels=2)
