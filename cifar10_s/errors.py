@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Entry = TypeVar("Entry")
+# More letters of an unknown name are not compared with known ones.
+LONGEST_NAME = 100
 
 
 class Cifar10SError(Exception):
@@ -76,8 +78,9 @@ def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
     from difflib import get_close_matches
 
     names = [printable(name) for name in valid]
-    near = get_close_matches(str(got), names, n=1, cutoff=0.75)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    by_letters = {name.lower(): name for name in names}
+    near = get_close_matches(str(got)[:LONGEST_NAME].lower(), by_letters, n=1, cutoff=0.75)
+    hint = f" (did you mean {by_letters[near[0]]}?)" if near else ""
     return UsageError(f"unknown {what} {got!r}{hint}: expected one of {', '.join(names)}")
 
 

@@ -50,7 +50,7 @@ INSTEAD = {
 INSTEAD_UNDER = ("standard", "cutout", "randaugment-ops", "jpeg-10", "median-3")
 # The columns of the table of defences.
 COMPARED = ("clean", "ops", "ops-2", "ops-4", "ops-spread-2", "ops-spread-4", "ops-patches-2", "em-ops-patches-2")
-# Under what these were measured, all of `COMPARED` are shown.
+# The table of defences has every strategy under which one of these was measured.
 CHOSEN = ("ops-spread-2", "ops-patches-2", "em-ops-patches-2")
 
 

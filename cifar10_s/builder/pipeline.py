@@ -82,8 +82,8 @@ def build(
     name
         The dataset's name.
     configurations
-        Names in `CONFIGURATIONS`, your own methods (see `select`), or ``all``; by default `recipes.STANDARD`. ``clean``
-        is always included.
+        Names in `CONFIGURATIONS`, your own methods (see `select`), or ``all``, which leaves out what does not fit the
+        images; by default `recipes.STANDARD`. ``clean`` is always included.
     seed, device
         See `Options.resolve`.
     budget
@@ -163,7 +163,8 @@ def build(
     splits = {split: images.load_if_fits(options.memory) for split, images in opened.items()}
     if noise:
         recipes = select(names, budget=budget, noise=_read_all(noise, recipes, splits[TRAIN]))
-    recipes = _that_fit(recipes, splits[TRAIN], names or ())
+    if names and ALL in names:
+        recipes = _that_fit(recipes, splits[TRAIN], names)
     return order.carry_out(splits, recipes, report, yes=yes)
 
 
@@ -228,6 +229,8 @@ class Order:
     ) -> Verified:
         """Write and verify the release, and move it into place; errors as for `build`."""
         output, options = self.output, self.options
+        for recipe in recipes:
+            check_fit(recipe, splits[TRAIN])
         if _is_taken(output) and not self.overwrite:
             if not _holds(output, self._described(splits, recipes), recipes, report):
                 raise _taken(output)
@@ -296,26 +299,20 @@ def _check_noise_is_wanted(noise: Iterable[str], recipes: list[Recipe]) -> None:
 
 
 def _that_fit(recipes: list[Recipe], images: Images, names: Collection[str]) -> list[Recipe]:
-    """Return the recipes whose shortcuts fit the images; those that only ``all`` asks for are left out with a warning.
-
-    Raises
-    ------
-    UsageError
-        If one that is asked for by its name does not fit.
-    """
-    fitting, left_out = [], defaultdict[str, list[str]](list)
+    """Return the recipes whose shortcuts fit the images, and those that are asked for by name; warn of the others."""
+    chosen, left_out = [], defaultdict[str, list[str]](list)
     for recipe in recipes:
         try:
             check_fit(recipe, images)
         except UsageError as error:
-            if ALL not in names or recipe.name in names:
-                raise
-            left_out[str(error)].append(recipe.name)
-        else:
-            fitting.append(recipe)
+            # A user's own is only built if it is named, by its path.
+            if recipe.name not in names and recipe.origin is None:
+                left_out[str(error)].append(recipe.name)
+                continue
+        chosen.append(recipe)
     for reason, those in left_out.items():
         logger.warning("%s: leaves out %s: %s", ALL, ", ".join(those), reason)
-    return fitting
+    return chosen
 
 
 def read_report(records: Iterable[str | Path]) -> Report | None:

@@ -23,7 +23,7 @@ def rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def ring(panel: Image.Image, positions: NDArray[np.int64], scale: float) -> None:
     """Draw rings around (n, 2) rows and columns of a panel, on which a pixel is a square of ``scale`` pixels.
 
-    Pixels that touch, be it at corners, share a ring.
+    Pixels that touch, also at a corner, share a ring.
     """
     if not len(positions):
         return

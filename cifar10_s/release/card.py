@@ -26,7 +26,7 @@ from cifar10_s.release.manifest import Manifest
 from cifar10_s.release.recipe_table import recipes_in
 from cifar10_s.release.recipes import SMALL
 from cifar10_s.release.shards import StoredSplit
-from cifar10_s.shortcut.shortcut import Shortcut
+from cifar10_s.shortcut.shortcut import JOINT, Shortcut
 from cifar10_s.shortcut.survival import measure_survival
 
 SIZE_CATEGORIES = (
@@ -110,6 +110,8 @@ def render(
         manifest=manifest,
         shortcuts={name: shortcut.to_dict() for name, shortcut in shortcuts.items()},
         survivals={name: measure_survival(shortcut, manifest.shape[:2]) for name, shortcut in shortcuts.items()},
+        marks=lambda name, label: shortcuts[name].marks(label),
+        joint_objectives=JOINT,
         has_methods=has_methods,
         reduced=reduced,
         measurements=measurements,

@@ -13,8 +13,7 @@ from cifar10_s.methods.learned import Learned
 from cifar10_s.methods.own import Origin, load_method
 from cifar10_s.methods.registry import METHODS
 from cifar10_s.release.layout import CLEAN
-from cifar10_s.shortcut.shortcut import PATCHES
-from cifar10_s.shortcut.spread import NAME as SPREAD
+from cifar10_s.shortcut.shortcut import JOINT, PATCHES, SPREAD
 from cifar10_s.shortcut.spread import PATCH_PIXELS
 
 # SemVer of the published pixels: a change of the pixels of a configuration is a new major version.
@@ -79,8 +78,8 @@ class Recipe:
 # The shortcuts that every method is combined with, by what follows the method's name: a summary, objective and pixels.
 _WITH = {
     "-ops": ("One-Pixel Shortcut", "mean-over-variance", 1),
-    f"-ops-{SPREAD}-2": ("two pixels per class that survive augmentation", SPREAD, 2),
-    f"-ops-{PATCHES}-2": ("two patches per class that survive augmentation and smoothing", PATCHES, PATCH_PIXELS),
+    "-ops-spread-2": ("two pixels per class that survive augmentation", SPREAD, 2),
+    "-ops-patches-2": ("two patches per class that survive augmentation and smoothing", PATCHES, PATCH_PIXELS),
 }
 
 
@@ -131,12 +130,11 @@ _KINDS = {SAMPLE_WISE: (_PER_CLASS, _PER_IMAGE), CLASS_WISE: (_PER_IMAGE, _PER_C
 FULL, SMALL = "full", "small"
 BUDGETS: tuple[str, ...] = (FULL, SMALL)
 
-# Built by default: what takes minutes, and EM, which is part of CIFAR-10-S; of any images, however small they are.
+# Built by default: what takes minutes, and EM, which is part of CIFAR-10-S. Spread and patches do not fit small images.
 STANDARD = tuple(
     name
     for name, recipe in CONFIGURATIONS.items()
-    if (not isinstance(recipe.method, Learned) or recipe.method.name == "em")
-    and recipe.objective not in (SPREAD, PATCHES)
+    if (not isinstance(recipe.method, Learned) or recipe.method.name == "em") and recipe.objective not in JOINT
 )
 ALL = "all"
 

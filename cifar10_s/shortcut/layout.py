@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.augmentation import Augmentation
+from cifar10_s.shortcut.shortcut import SPREAD
 from cifar10_s.shortcut.survival import pixel_survival
 
 
@@ -41,12 +42,13 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
     UsageError
         If so many pixels do not fit.
     """
-    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
+    # Even without a hole, the places of a pair are not the same column.
+    padding, hole, shift = augmentation.padding, max(1, augmentation.hole[1]), augmentation.shift[0]
     size, margin = f"{height}×{width}", padding + shift
     if pixels < 2:
         lost = 1 - pixel_survival((height, width), augmentation).max()
         raise UsageError(
-            f"pixels: expected at least 2 per class with the objective spread, got {pixels}: one alone is lost in "
+            f"pixels: expected at least 2 per class with the objective {SPREAD}, got {pixels}: one alone is lost in "
             f"{lost:.1%} of the views or more; ask for 2, or for another objective"
         )
     more = patch - 1

@@ -16,8 +16,7 @@ from cifar10_s.errors import UsageError, look_up, unknown
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.moments import Moments
 from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Float64Array, Objective, candidate_colors
-from cifar10_s.shortcut.shortcut import PATCHES, Shortcut
-from cifar10_s.shortcut.spread import NAME as SPREAD
+from cifar10_s.shortcut.shortcut import JOINT, PATCHES, SPREAD, Shortcut
 from cifar10_s.shortcut.spread import check_patches, check_spread, find_patches, find_spread
 
 
@@ -63,7 +62,7 @@ def search(
     >>> poisoned = shortcut.stamp(images)
     """
     options = Options.resolve(device=device, memory=memory)
-    if objective not in (known := (*SEARCHED, SPREAD, PATCHES)):
+    if objective not in (known := (*SEARCHED, *JOINT)):
         raise unknown("objective", objective, known)
     return SEARCHES[objective].find(images, options, pixels)
 

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,24 @@ from cifar10_s.data.pictures import rgb
 from cifar10_s.data.thumbnails import Rings
 from cifar10_s.errors import UsageError, one_line
 
-# The objective whose pixels are two square patches per class, each with one colour and score (`spread.find_patches`).
-PATCHES = "patches"
+# The objectives by which all classes choose together (`spread`): by the second, the pixels of a class are two square
+# patches, each with one colour and score.
+JOINT = SPREAD, PATCHES = "spread", "patches"
+
+
+def patch_side(pixels: int) -> int:
+    """Return the side of two square patches of so many pixels together; 0 if no two squares have as many."""
+    side = math.isqrt(max(pixels, 0) // 2)
+    return side if pixels == 2 * side**2 else 0
+
+
+class Mark(NamedTuple):
+    """A pixel or a patch of a class, as tables show it: rows and columns such as ``8`` or ``8-10``."""
+
+    rows: str
+    columns: str
+    color: NDArray[np.uint8]
+    score: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +44,7 @@ class Shortcut:
     positions : (K, n, 2) int64
         Row and column.
     colors : (K, n, C) uint8
-        0 or 255 in each channel; those of ``spread`` have other levels, too.
+        0 or 255 in each channel; by the objectives of `JOINT`, other levels, too.
     scores : (K, n) float64
         Score by the objective; infinite if the pixel is the same in all images of the class.
     class_names
@@ -64,29 +79,32 @@ class Shortcut:
         from cifar10_s.common.html import html_table
 
         rows = [
-            (name, row, column, _swatch(color), f"{score:.4g}") for name, row, column, color, score in self._table()
+            (name, mark.rows, mark.columns, _swatch(mark.color), f"{mark.score:.4g}")
+            for label, name in enumerate(self.class_names)
+            for mark in self.marks(label)
         ]
         return html_table(self._title(), ("class", "row", "column", "colour", "score"), rows)
 
     def lines(self) -> list[str]:
         """Return a table as text: a line per pixel or patch of each class."""
-        width, digits = max(map(len, self.class_names)), 5 if self.objective == PATCHES else 3
+        marks = [(name, mark) for label, name in enumerate(self.class_names) for mark in self.marks(label)]
+        names = max(len(name) for name, _ in marks)
+        digits = max(3, *(len(text) for _, mark in marks for text in (mark.rows, mark.columns)))
         return [
-            f"{name:{width}}  row {rows:>{digits}}  column {columns:>{digits}}  colour {color.tolist()}  "
-            f"score {score:.4g}"
-            for name, rows, columns, color, score in self._table()
+            f"{name:{names}}  row {mark.rows:>{digits}}  column {mark.columns:>{digits}}  "
+            f"colour {mark.color.tolist()}  score {mark.score:.4g}"
+            for name, mark in marks
         ]
 
-    def _table(self) -> Iterator[tuple[str, str, str, NDArray[np.uint8], float]]:
-        """Yield class, row, column, colour and score of each pixel, or of each of two patches."""
-        side = max(1, math.isqrt(self.positions.shape[1] // 2)) if self.objective == PATCHES else 1
-        for name, positions, colors, scores in zip(
-            self.class_names, self.positions, self.colors, self.scores, strict=True
-        ):
-            first = slice(None, None, side**2)
-            for at, color, score in zip(positions[first], colors[first], scores[first], strict=True):
-                rows, columns = (str(start) if side == 1 else f"{start}-{start + side - 1}" for start in at.tolist())
-                yield name, rows, columns, color, float(score)
+    def marks(self, label: int) -> list[Mark]:
+        """Return the pixels of a class as tables show them; by the objective ``patches``, its two patches."""
+        side = max(1, patch_side(self.positions.shape[1])) if self.objective == PATCHES else 1
+        first = label, slice(None, None, side**2)
+        marks = []
+        for at, color, score in zip(self.positions[first], self.colors[first], self.scores[first], strict=True):
+            rows, columns = (str(start) if side == 1 else f"{start}-{start + side - 1}" for start in at.tolist())
+            marks.append(Mark(rows, columns, color, float(score)))
+        return marks
 
     def stamp(self, images: ImagesT) -> ImagesT:
         """Return the images with the pixels of their class set (paper, Eq. 3); nothing else changes.

@@ -20,7 +20,6 @@ noise Var[Σ_j ±x_j], each x_j with the sign that it has in S if ξ_j is the lo
 colour do. They take the place of pixels above; noises and signals are sums over a patch.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -38,11 +37,10 @@ from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import Layout, arrange
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
-from cifar10_s.shortcut.shortcut import PATCHES, Shortcut
+from cifar10_s.shortcut.shortcut import PATCHES, SPREAD, Shortcut, patch_side
 from cifar10_s.shortcut.slots import Slots, highest_level, make_slots
 
-NAME = "spread"
-# Of two patches of 3×3, the smallest of which a median of 3×3 pixels leaves something: all but the corners.
+# Two patches of 3×3 pixels. A median of 3×3 pixels removes their corners alone, and smaller patches as a whole.
 PATCH_PIXELS = 18
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
 UNIT = 1 << 24
@@ -80,13 +78,15 @@ def find_spread(
     >>> [pixel["column"] for pixel in shortcut.to_dict()["classes"][3]["pixels"]]
     [1, 6]
     """
-    return _find_in(images, options, *check_spread(images, pixels, augmentation), NAME)
+    return _find_in(images, options, *check_spread(images, pixels, augmentation), SPREAD)
 
 
 def find_patches(
     images: Images, options: Options, *, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
 ) -> Shortcut:
-    """Find two patches of s×s pixels per class that survive augmentation, JPEG and a median filter.
+    """Find two patches of s×s pixels per class that survive augmentation.
+
+    From s = 3 on, a median of 3×3 pixels leaves the middle of each patch.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def check_patches(
     images: Images, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
 ) -> tuple[Layout, Slots]:
     """Return where the patches can be and what their colours are; raise UsageError if they do not fit."""
-    side = math.isqrt(max(pixels, 0) // 2)
-    if side < 2 or pixels != 2 * side**2:
+    side = patch_side(pixels)
+    if side < 2:
         raise UsageError(
             f"pixels: expected two squares of them per class with the objective {PATCHES}, such as 18 for two patches "
             f"of 3×3, got {pixels}"

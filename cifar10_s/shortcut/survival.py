@@ -24,8 +24,8 @@ from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
 from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.shortcut import Shortcut
 
-# Observations of more pixels than this, all together, would take minutes and gigabytes, and are not counted.
-MAX_OBSERVED = 50_000_000
+# Maximum number of pixels, summed over all observations: more would take too long, and are not counted.
+MAX_OBSERVED_PIXELS = 50_000_000
 # What `measure_survival` measures.
 AUGMENTATIONS = ("crop and flip", "Cutout", "RandAugment")
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.
@@ -68,7 +68,7 @@ class Survival:
 def measure_survival(shortcut: Shortcut, size: tuple[int, int]) -> dict[str, Survival | None]:
     """Return what is left of a shortcut on (H, W) images by each of `AUGMENTATIONS`, with the benchmark's sizes.
 
-    It is None beyond `MAX_OBSERVED`. Results are kept: configurations share their shortcuts, and a build, its
+    It is None beyond `MAX_OBSERVED_PIXELS`. Results are kept: configurations share their shortcuts, and a build, its
     verification and its page ask for the same.
     """
     marks = shortcut.positions.tobytes(), shortcut.colors.tobytes(), shortcut.colors.shape
@@ -94,7 +94,7 @@ def _measured(keyed: _Keyed, size: tuple[int, int]) -> tuple[Survival | None, ..
 
 
 def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
-    """Return what is left after crop, flip and a hole, if the augmentation has one; None beyond `MAX_OBSERVED`.
+    """Return what is left after crop, flip and a hole, if the augmentation has one; None beyond `MAX_OBSERVED_PIXELS`.
 
     Parameters
     ----------
@@ -115,15 +115,20 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     0.0
     """
     (height, width), padding = size, augmentation.padding
+    if _crops(augmentation) * shortcut.positions[..., 0].size > MAX_OBSERVED_PIXELS:
+        return None
     sides = []
-    for positions in shortcut.positions:
+    for label, positions in enumerate(shortcut.positions):
         rows, columns = (at + np.arange(-padding, padding + 1)[:, np.newaxis] for at in positions.T)
         columns = np.concatenate([columns, width - 1 - columns])
-        sides.append((_Side.of(rows, height, augmentation.hole[0]), _Side.of(columns, width, augmentation.hole[1])))
-    if sum(down.at.size * len(across.at) for down, across in sides) > MAX_OBSERVED:
+        down, across = _Side.of(rows, height, augmentation.hole[0]), _Side.of(columns, width, augmentation.hole[1])
+        # Where a hole covers no pixel along one side, what it covers along the other does not matter.
+        covers = np.asarray(down.hidden.any(1))
+        sides += [(label, down.of_views(covers), across), (label, down.of_views(~covers), _Side.of(columns, width, 0))]
+    if sum(down.at.size * len(across.at) for _, down, across in sides) > MAX_OBSERVED_PIXELS:
         return None
-    readings, counts = _Readings.of(shortcut), _Counts(len(sides))
-    for label, (down, across) in enumerate(sides):
+    readings, counts = _Readings.of(shortcut), _Counts(len(shortcut.positions))
+    for label, down, across in sides:
         codes = (down.at[:, np.newaxis] * width + across.at) * readings.number + readings.plain[label] + 1
         visible = down.inside[:, np.newaxis] & across.inside & ~(down.hidden[:, np.newaxis] & across.hidden)
         codes = (codes * visible).reshape(-1, codes.shape[-1])
@@ -132,7 +137,7 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
 
 
 def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augmentation) -> Survival | None:
-    """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVED`.
+    """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVED_PIXELS`.
 
     If an operation shows a pixel twice, the first copy counts. Autocontrast and equalize are taken to leave colours as
     they are, and contrast and sharpness to see `MEAN_LEVEL` around a pixel: what they do depends on the image.
@@ -151,7 +156,7 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
         effect = first.moves, second.moves, read
         key = tuple(array.tobytes() for array in effect)
         effects[key] = *effect, effects[key][-1] + 1 if key in effects else 1
-    if len(effects) * _crops(augmentation) * readings.plain.size > MAX_OBSERVED:
+    if len(effects) * _crops(augmentation) * readings.plain.size > MAX_OBSERVED_PIXELS:
         return None
     counts = _Counts(len(shortcut.positions))
     for label, positions in enumerate(shortcut.positions):
@@ -180,7 +185,7 @@ def pixel_survival(size: tuple[int, int], augmentation: Augmentation) -> NDArray
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """What views show of n pixels along one side, the rows or the columns: a hole hides what it hides along both.
+    """The rows or the columns of n pixels in all views. A hole hides a pixel if it covers both its row and its column.
 
     Attributes
     ----------
@@ -189,9 +194,9 @@ class _Side:
     inside : (V, n) bool
         Whether they are in the image.
     hidden : (V, n) bool
-        Whether the hole hides them along this side.
+        Whether the hole covers them along this side.
     views : (V,) int64
-        In how many views this is so: the number of the hole's centres along this side.
+        The number of the hole's centres along this side that give this.
     """
 
     at: Int64Array
@@ -214,6 +219,10 @@ class _Side:
         views = np.bincount(which.ravel(), np.diff(index, append=starts.size)).astype(np.int64)
         shown = at[different[:, 0]]
         return cls(shown, _is_inside(shown, length), different[:, 1:] == 1, views)
+
+    def of_views(self, chosen: NDArray[np.bool_]) -> "_Side":
+        """Return some of the views, given a (V,) bool mask."""
+        return _Side(self.at[chosen], self.inside[chosen], self.hidden[chosen], self.views[chosen])
 
 
 @dataclass(frozen=True, eq=False)

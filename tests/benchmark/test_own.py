@@ -61,7 +61,7 @@ def test_a_network_is_built_and_left_as_it_was():
     [
         (
             "resnet",
-            "unknown network 'resnet' (did you mean resnet-50?): expected one of small, .*, your own as",
+            r"unknown network 'resnet' \(did you mean resnet-50\?\): expected one of small, .*, your own as",
         ),
         ("no.such.module:Net", "network 'no.such.module:Net': no.such.module does not import"),
         (f"{__name__}:absent", "defines no 'absent'"),
@@ -106,7 +106,7 @@ def test_what_is_no_protocol_gets_one_line(name, reason):
     [
         (
             {"optimizer": "adam"},
-            "unknown optimizer of protocol 'fast' 'adam' (did you mean adamw?): expected one of sgd, adamw",
+            r"unknown optimizer of protocol 'fast' 'adam' \(did you mean adamw\?\): expected one of sgd, adamw",
         ),
         ({"schedule": "cosine"}, "unknown schedule of protocol 'fast' 'cosine': expected one of multistep, one-cycle"),
         ({"epochs": 0}, "epochs: expected 1 or more, got 0"),

@@ -33,6 +33,7 @@ from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.splits import load_splits
 from cifar10_s.errors import BuildError, UsageError, VerificationError
 from cifar10_s.methods.from_file import GivenNoise
+from cifar10_s.methods.own import Origin
 from cifar10_s.release.metrics.survey import Survey
 from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, select, with_noise
 from cifar10_s.shortcut.shortcut import Shortcut
@@ -110,8 +111,10 @@ def test_all_leaves_out_what_does_not_fit_and_says_so(caplog):
     assert left_out == [name for name in CONFIGURATIONS if name.endswith("ops-patches-2")]
     (line,) = caplog.messages
     assert line.startswith(f"all: leaves out {', '.join(left_out)}: images of 8×8 have no room")
-    with pytest.raises(UsageError, match="images of 8×8 have no room"):
-        pipeline._that_fit(recipes, images, ["all", "ops-patches-2"])
+    # What is asked for by its name is not left out.
+    named = select(["ops-patches-2", "lsp-ops-patches-2"])
+    own = replace(named[2], name="own", origin=Origin("mine:Own", "0" * 64))
+    assert pipeline._that_fit([*named[:2], own], images, ["all", "ops-patches-2", "mine:Own"]) == [*named[:2], own]
     assert pipeline._that_fit(recipes, make_images(height=32, width=32), ["all"]) == recipes
 
 
@@ -248,7 +251,7 @@ def test_noise_that_is_read_is_never_overwritten(tmp_path):
     [
         (
             {"configurations": ["ops", "opps"]},
-            "unknown configuration 'opps' (did you mean ops?): expected one of clean, ops",
+            r"unknown configuration 'opps' \(did you mean ops\?\): expected one of clean, ops",
         ),
         ({"configurations": []}, "no configuration is named"),
         ({"device": "abacus"}, "device 'abacus'"),

@@ -62,7 +62,7 @@ def test_every_field_is_read(about):
             "licens: mit",
             "unknown field 'licens' (did you mean licence?): expected one of title, authors, licence, contact",
         ),
-        ("licence: MIT", "unknown licence 'MIT': expected one of apache-2.0, mit"),
+        ("licence: MIT", "unknown licence 'MIT' (did you mean mit?): expected one of apache-2.0, mit"),
         ("licence: other", "terms: is missing, and licence is 'other': say what is allowed"),
         ("title: <b>Pets</b>", "title: expected plain text, got markup: '<' in '<b>Pets</b>'"),
         ("title: '[Pets](https://x.org)'", "title: expected plain text, got markup: ']('"),

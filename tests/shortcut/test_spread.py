@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import permutations, product
 
 import numpy as np
@@ -127,7 +128,8 @@ def test_no_other_assignment_costs_less(seed, size, channels, classes, pixels, l
     seed=st.integers(0, 2**32),
     size=st.sampled_from([(7, 11), (8, 12), (9, 11)]),
     channels=st.sampled_from([1, 3]),
-    classes=st.integers(1, 2),
+    # With one channel and one band, three classes have marks of two colours.
+    classes=st.integers(1, 3),
     levels=st.sampled_from([2, 256]),
 )
 def test_no_other_assignment_of_patches_costs_less(seed, size, channels, classes, levels):
@@ -145,7 +147,9 @@ def test_no_other_assignment_of_patches_costs_less(seed, size, channels, classes
         (row, left), (_, right) = positions[0], positions[9]
         assert [tuple(at) for at in positions] == square(row, left, 3) + square(row, right, 3)
         assert left + 2 + right == size[1] - 1
-        assert len({tuple(color) for color in colors}) == 1
+        for of_patch in (colors[:9], colors[9:]):
+            assert len({tuple(color) for color in of_patch}) == 1
+        assert colors[0] == colors[9] or channels == 1
     assert crop_survival(shortcut, size, augmentation).lost == (0,) * classes
 
 
@@ -285,19 +289,33 @@ def test_slots_are_of_as_few_colors_as_possible(channels, classes, bands, colors
     assert np.diff(levels).min() >= 9
 
 
+@pytest.mark.parametrize("find", [partial(find_spread, pixels=3), find_patches], ids=["spread", "patches"])
 @pytest.mark.parametrize("change", ["cluster", "stream", "large"])
-def test_the_result_is_the_same_however_the_images_are_summed(change, monkeypatch):
-    images = make_images(seed=1, count=90, height=9, width=8, classes=14)
-    expected = as_arrays(find_spread(images, on_cpu(), pixels=3))
+def test_the_result_is_the_same_however_the_images_are_summed(change, find, monkeypatch):
+    images = make_images(seed=1, count=90, height=17, width=18, classes=14)
+    expected = as_arrays(find(images, on_cpu()))
     if change == "large":  # as if products of sums did not fit 53 bits
         integers = spread._by_class
         monkeypatch.setattr(
             spread, "_by_class", lambda *given: ((n, *(a.astype(object) for a in s)) for n, *s in integers(*given))
         )
-        assert as_arrays(find_spread(images, on_cpu(), pixels=3)) == expected
+        assert as_arrays(find(images, on_cpu())) == expected
         return
     stream, _ = stream_of(images, mapper=InTurn() if change == "cluster" else None)
-    assert as_arrays(find_spread(stream, on_cpu(), pixels=3)) == expected
+    assert as_arrays(find(stream, on_cpu())) == expected
+
+
+@pytest.mark.parametrize("width", [9, 10, 17, 33])
+def test_without_a_hole_pixels_are_still_not_the_same(width):
+    images = make_images(count=10, height=12, width=width, classes=2)
+    augmentation = Augmentation(padding=1, hole=(0, 0), shift=(1, 1))
+    for shortcut in (
+        find_spread(images, on_cpu(), augmentation=augmentation),
+        find_patches(images, on_cpu(), pixels=8, augmentation=augmentation),
+        find_patches(images, on_cpu(), augmentation=augmentation),
+    ):
+        for positions in shortcut.positions.tolist():
+            assert len({tuple(at) for at in positions}) == len(positions)
 
 
 @pytest.mark.parametrize(

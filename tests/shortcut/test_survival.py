@@ -71,11 +71,12 @@ def stamped(shortcut, label, size):
     seed=st.integers(0, 2**32),
     size=st.tuples(st.integers(2, 4), st.integers(2, 4)),
     classes=st.integers(1, 3),
-    pixels=st.integers(1, 3),
+    pixels=st.integers(1, 9),
     padding=st.integers(0, 2),
     hole=st.tuples(st.integers(0, 4), st.integers(0, 4)),
 )
 def test_crop_survival_equals_enumeration(seed, size, classes, pixels, padding, hole):
+    pixels = min(pixels, size[0] * size[1])
     shortcut = make_shortcut(np.random.default_rng(seed), classes, pixels, size)
     augmentation = Augmentation(padding=padding, hole=hole, shift=(0, 0))
     observed = [
@@ -205,15 +206,14 @@ def test_what_is_too_much_is_not_counted(monkeypatch):
     shortcut = make_shortcut(np.random.default_rng(0), 2, 1, size)
     # Of each class, three crops down and six across, and what the hole hides.
     assert crop_survival(shortcut, size, augmentation) is not None
-    monkeypatch.setattr(survival, "MAX_OBSERVED", 2 * 3 * 6)
+    monkeypatch.setattr(survival, "MAX_OBSERVED_PIXELS", 2 * 3 * 6)
     assert crop_survival(shortcut, size, replace(augmentation, hole=(0, 0))) is not None
     assert crop_survival(shortcut, size, augmentation) is None
-    monkeypatch.setattr(survival, "MAX_OBSERVED", 2 * 3 * 6 - 1)
+    monkeypatch.setattr(survival, "MAX_OBSERVED_PIXELS", 2 * 3 * 6 - 1)
     assert measure_survival(shortcut, size) == {"crop and flip": None, "Cutout": None, "RandAugment": None}
 
 
 def test_two_patches_are_lost_to_a_hole_that_is_wider_than_both():
-    """As many pixels as one likes: two patches of 3×3, which a hole of 8 cannot hide both."""
     corners = [(4, 2), (4, 11)]
     patches = [[(row + y, column + x) for row, column in corners for y in range(3) for x in range(3)]]
     ones = np.ones((1, 18))
