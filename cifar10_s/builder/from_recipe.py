@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cifar10_s.builder.pipeline import Order, check_claims, read_report
+from cifar10_s.builder.order import Order
+from cifar10_s.builder.pipeline import check_claims, read_report
 from cifar10_s.common.files import expand
 from cifar10_s.common.machine import Memory, parse_size
 from cifar10_s.common.options import Options

@@ -1,47 +1,32 @@
 """Build a release folder, and verify it before it gets its name; a partial one is never left behind."""
 
-import errno
 import logging
-import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from datasets.exceptions import DatasetGenerationError
-
-from cifar10_s.builder.write import describe, write_release
-from cifar10_s.common.files import expand, expand_home
+from cifar10_s.builder.noise_files import check_is_wanted, read_noise_files
+from cifar10_s.builder.order import Order
+from cifar10_s.common.files import expand
 from cifar10_s.common.machine import Memory, parse_size
 from cifar10_s.common.options import Options
-from cifar10_s.common.records import Records
-from cifar10_s.common.staging import Staging
 from cifar10_s.data.cluster import Cluster
 from cifar10_s.data.images import Images
 from cifar10_s.data.provenance import HUB_NAME, Provenance, names_cifar10
 from cifar10_s.data.sources.choices import NO_CHOICES, Choices
 from cifar10_s.data.sources.splits import open_splits
-from cifar10_s.errors import BuildError, SourceError, UsageError, root_cause, unknown
-from cifar10_s.methods.base import Bound
-from cifar10_s.methods.from_file import CLASS_WISE, SAMPLE_WISE, GivenNoise
-from cifar10_s.methods.noise_file import read_noise
-from cifar10_s.methods.noise_order import TELLS_CLASSES, is_sorted_by_class
-from cifar10_s.methods.own import declared_bound
+from cifar10_s.errors import UsageError
 from cifar10_s.release.attribution import NO_ATTRIBUTION, Attribution, read_attribution
-from cifar10_s.release.compose import check_fit, check_time
-from cifar10_s.release.layout import MANIFEST, RESULTS, TRAIN, recipe_path
-from cifar10_s.release.manifest import DATASET_NAME, VERSION, Description, Manifest, read_manifest
-from cifar10_s.release.recipe_record import RecipeSettings, read_recipe
-from cifar10_s.release.recipes import ALL, DATASET_VERSION, Recipe, is_of_other_kind, select
-from cifar10_s.release.verification.verifier import Verified, verify_folder
+from cifar10_s.release.compose import check_fit
+from cifar10_s.release.layout import TRAIN
+from cifar10_s.release.manifest import DATASET_NAME, VERSION
+from cifar10_s.release.recipes import ALL, DATASET_VERSION, Recipe, select
+from cifar10_s.release.verification.verifier import Verified
 from cifar10_s.report.plot_style import styled
 from cifar10_s.report.report import Report
 
 DEFAULT_NAME = "cifar10-s"
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +131,7 @@ def build(
     )
     names = None if configurations is None else list(configurations)
     noise, recipes = noise or {}, select(names, budget=budget)
-    _check_noise_is_wanted(noise, recipes)
+    check_is_wanted(noise, recipes)
     if recipe_only:
         _check_applicable(recipes)
     report = read_report(records)
@@ -162,110 +147,10 @@ def build(
         )  # fmt: skip
     splits = {split: images.load_if_fits(options.memory) for split, images in opened.items()}
     if noise:
-        recipes = select(names, budget=budget, noise=_read_all(noise, recipes, splits[TRAIN]))
+        recipes = select(names, budget=budget, noise=read_noise_files(noise, recipes, splits[TRAIN]))
     if names and ALL in names:
         recipes = _that_fit(recipes, splits[TRAIN], names)
     return order.carry_out(splits, recipes, report, yes=yes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """Which folder to write, and how.
-
-    Attributes
-    ----------
-    folder
-        The folder, as it was given.
-    name, version, attribution, recipe_only
-        See `describe`.
-    options, max_shard_bytes
-        See `write_release`.
-    overwrite
-        Replace the contents of the folder if they are not this release.
-    expected
-        The manifest that the release must agree with in the pixels of each configuration, if there is one.
-    inputs
-        The source, its description and files of noise: a folder that holds one of them is not replaced.
-    """
-
-    folder: Path
-    name: str
-    options: Options
-    max_shard_bytes: int
-    overwrite: bool
-    version: str = DATASET_VERSION
-    attribution: Attribution = NO_ATTRIBUTION
-    recipe_only: bool = False
-    expected: Manifest | None = None
-    inputs: tuple[str, ...] = ()
-
-    @property
-    def output(self) -> Path:
-        """The folder without links and `.`, so that it is itself replaced."""
-        return self.folder.resolve()
-
-    def check_place(self) -> None:
-        """Check that the folder can be written, and clear away what an interrupted build left.
-
-        Raises
-        ------
-        UsageError
-            If it cannot be replaced by renaming, or holds something that is not a release and must not be replaced, or
-            holds one of the inputs.
-        BuildError
-            If the disk is full or read-only.
-        """
-        if self.overwrite:
-            _check_outside(self.output, self.inputs)
-        if self.overwrite or not _is_taken(self.output):
-            _check_place(self.output, self.name)
-        with one_line_errors(self.output):
-            Staging(self.output).recover()
-        if not self.overwrite and _is_taken(self.output) and not (self.output / MANIFEST).is_file():
-            raise _taken(self.output)
-
-    def carry_out(
-        self, splits: Mapping[str, Images], recipes: list[Recipe], report: Report | None, *, yes: bool
-    ) -> Verified:
-        """Write and verify the release, and move it into place; errors as for `build`."""
-        output, options = self.output, self.options
-        for recipe in recipes:
-            check_fit(recipe, splits[TRAIN])
-        if _is_taken(output) and not self.overwrite:
-            if not _holds(output, self._described(splits, recipes), recipes, report):
-                raise _taken(output)
-            return self._agreeing(verify_folder(self.folder, options))
-        if not yes:
-            check_time(recipes, splits[TRAIN], options)
-        staging = Staging(output)
-        with one_line_errors(output), staging.held() as folder:
-            write_release(
-                folder, splits, recipes, options, self._described(splits, recipes),
-                max_shard_bytes=self.max_shard_bytes, report=report,
-                device=None if self.expected is None else self.expected.device,
-            )  # fmt: skip
-            verified = self._agreeing(verify_folder(folder, options))
-            _put_in_place(staging, overwrite=self.overwrite)
-        _warn_of_noise_without_class(recipes, verified.manifest)
-        return replace(verified, folder=self.folder)
-
-    def _described(self, splits: Mapping[str, Images], recipes: list[Recipe]) -> Description:
-        description = describe(
-            splits, recipes, name=self.name, seed=self.options.seed, version=self.version,
-            attribution=self.attribution, recipe_only=self.recipe_only,
-        )  # fmt: skip
-        return description if self.expected is None else replace(description, date=self.expected.date)
-
-    def _agreeing(self, verified: Verified) -> Verified:
-        """Return a release that has the expected pixels."""
-        for name, digest in ({} if self.expected is None else self.expected.pixels).items():
-            got = verified.manifest.pixels[name]
-            if got != digest:
-                raise BuildError(
-                    f"{name}: expected the pixel digest {digest}, as in the recipe, got {got}: nothing was written; "
-                    "apply it with the version of cifar10-s that made it"
-                )
-        return verified
 
 
 def _check_applicable(recipes: Iterable[Recipe]) -> None:
@@ -275,27 +160,6 @@ def _check_applicable(recipes: Iterable[Recipe]) -> None:
         raise UsageError(
             f"recipe_only: expected configurations of this package, got {', '.join(own)}; build the images"
         )
-
-
-def _warn_of_noise_without_class(recipes: Iterable[Recipe], manifest: Manifest) -> None:
-    """Warn of noise from a file that does not tell the classes of these images, as if it were in another order."""
-    for recipe in recipes:
-        method, measured = recipe.method, manifest.configurations[recipe.name].separability
-        if not isinstance(method, GivenNoise) or method.name not in TELLS_CLASSES or recipe.objective is not None:
-            continue
-        if measured is not None and measured.is_at_chance(len(manifest.classes)):
-            logger.warning(
-                "%s: tells the classes of %.3g %% of the images, no better than guessing: was it made for images in "
-                "another order? CIFAR-10's order differs from that of folders, which are sorted by class",
-                method.file, measured.accuracy,
-            )  # fmt: skip
-
-
-def _check_noise_is_wanted(noise: Iterable[str], recipes: list[Recipe]) -> None:
-    methods = {recipe.method.name for recipe in recipes if recipe.method is not None}
-    for method in noise:
-        if method not in methods:
-            raise unknown("method for the noise, among those that are built,", method, sorted(methods) or ["none"])
 
 
 def _that_fit(recipes: list[Recipe], images: Images, names: Collection[str]) -> list[Recipe]:
@@ -324,35 +188,6 @@ def read_report(records: Iterable[str | Path]) -> Report | None:
         return Report.read(files)
 
 
-def _read_all(files: Mapping[str, str | Path], recipes: Iterable[Recipe], images: Images) -> dict[str, GivenNoise]:
-    """Read the noise that replaces the methods' own, by the method's name."""
-    methods = {one.method.name: (one.method, one.origin) for one in recipes if one.method is not None}
-    shape, given = images.shape[1:], {}
-    for name, file in files.items():
-        method, origin = methods[name]
-        bound = method.bound(shape) if origin is None else declared_bound(method, origin.path, shape)
-        if bound == Bound():
-            raise UsageError(f"{name}: has no bound to check noise from a file against; leave out its --noise")
-        read = read_noise(
-            file, shape=shape, images=len(images), classes=len(images.class_names),
-            linf=bound.linf, l2=bound.l2_rounded(shape), clean=images,
-        )  # fmt: skip
-        if read.of_images:
-            logger.info("%s: holds perturbed images: their noise is what differs from the clean ones", file)
-        if read.one_sided:
-            logger.warning("%s: no value of this noise is negative; was its negative half lost?", file)
-        given[name] = GivenNoise.of(method, file=read.name, sha256=read.sha256, kind=read.kind, levels=read.levels)
-        if read.kind == SAMPLE_WISE and is_sorted_by_class(read.levels, images.labels):
-            logger.warning(
-                "%s: fits images that are sorted by class, and these are not: it was made for another order; put it in "
-                "the order of these", file,
-            )  # fmt: skip
-        if is_of_other_kind(given[name]):
-            each = "class" if read.kind == CLASS_WISE else "image"
-            logger.warning("%s: holds one noise per %s, unlike %s's own: the release says so", file, each, name)
-    return given
-
-
 def check_name(name: str) -> None:
     """Raise UsageError if the Hub does not accept a dataset's name."""
     if not re.fullmatch(DATASET_NAME, name, re.ASCII):
@@ -372,88 +207,3 @@ def check_claims(attribution: Attribution, provenance: Provenance) -> None:
         attribution.check_claims(provenance)
     except ValueError as error:
         raise UsageError(f"about: {error}") from None
-
-
-def _check_place(output: Path, name: str) -> None:
-    """Check, before anything is read, that a folder beside the output can be written and renamed to it."""
-    if output.is_mount():
-        raise UsageError(
-            f"{output}: is where a disk is mounted, and a finished build is renamed into place; choose a folder in it, "
-            f"such as --output {output / name}"
-        )
-    beside = next(place for place in output.parents if place.exists())
-    if beside.is_dir() and os.access(beside, os.W_OK | os.X_OK):
-        return
-    inside = output.is_dir() and os.access(output, os.W_OK | os.X_OK)
-    advice = f"choose a folder in it, such as --output {output / name}" if inside else "choose another --output"
-    what = "cannot be written to by this account" if beside.is_dir() else "is no folder"
-    raise UsageError(f"{output}: the build is written beside it, but {beside} {what}; {advice}")
-
-
-def _check_outside(output: Path, inputs: Iterable[str]) -> None:
-    """Check that nothing that is read is in the folder that is replaced, such as the only copy of the images."""
-    for given in filter(None, inputs):
-        place = Path(expand_home(given)).resolve()
-        if place.is_relative_to(output) and place.exists():
-            raise UsageError(
-                f"{given}: is read for this build, and --overwrite would remove it with all else in {output}; choose "
-                "another --output"
-            )
-
-
-def _is_taken(output: Path) -> bool:
-    return output.exists() and not (output.is_dir() and not any(output.iterdir()))
-
-
-def _taken(output: Path) -> UsageError:
-    return UsageError(
-        f"{output}: holds something other than this build; choose another --output, or --overwrite to replace it"
-    )
-
-
-def _holds(output: Path, description: Description, recipes: list[Recipe], report: Report | None) -> bool:
-    """Return whether a folder's manifest, recipes and records are those that this build would write."""
-    try:
-        manifest = read_manifest((output / MANIFEST).read_bytes())
-        records = report.measured_on(manifest.pixels, manifest.test_pixels).records if report else ()
-        # A version keeps the date of the day on which it was built.
-        description = replace(description, date=manifest.date)
-        return (
-            list(manifest.configurations) == [recipe.name for recipe in recipes]
-            and all(getattr(manifest, field.name) == getattr(description, field.name) for field in fields(description))
-            and all(_recorded(output, recipe) == RecipeSettings.of(recipe) for recipe in recipes)
-            and Records(output / RESULTS).read() == [record.line for record in records]
-        )
-    except (OSError, ValueError, SourceError):
-        return False
-
-
-def _recorded(output: Path, recipe: Recipe) -> RecipeSettings:
-    return read_recipe((output / recipe_path(recipe.name)).read_bytes()).recipe
-
-
-@contextmanager
-def one_line_errors(output: Path) -> Iterator[None]:
-    """Turn the errors of a full or read-only disk into one line that says what to do."""
-    try:
-        yield
-    except (OSError, DatasetGenerationError) as error:
-        cause = root_cause(error)
-        if not isinstance(cause, OSError):
-            raise
-        space = "free some space, or " if cause.errno in _NO_SPACE else ""
-        raise BuildError(
-            f"{output}: could not be written ({cause}); the unfinished build was removed; {space}choose another "
-            "--output"
-        ) from error
-
-
-def _put_in_place(staging: Staging, *, overwrite: bool) -> None:
-    """Move the finished folder into place; what is already there is kept unless ``overwrite`` is true."""
-    if overwrite and _is_taken(staging.output):
-        staging.replace()
-        return
-    try:
-        staging.put_in_place()
-    except FileExistsError:
-        raise _taken(staging.output) from None

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cifar10_s.builder.pipeline import check_claims, check_name, check_version, one_line_errors, read_report
+from cifar10_s.builder.order import one_line_errors
+from cifar10_s.builder.pipeline import check_claims, check_name, check_version, read_report
 from cifar10_s.builder.write import date_of, draw_gallery, draw_scores, write_metadata
 from cifar10_s.common.checksums import compare, hash_files, read_sums
 from cifar10_s.common.files import expand, link

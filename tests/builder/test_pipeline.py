@@ -26,7 +26,8 @@ from support.releases import BUILT
 from support.sources import write_pictures
 
 import cifar10_s
-from cifar10_s.builder import pipeline
+from cifar10_s.builder import order, pipeline
+from cifar10_s.builder.noise_files import read_noise_files
 from cifar10_s.builder.write import write_metadata
 from cifar10_s.common.checksums import hash_folder, read_sums
 from cifar10_s.data.provenance import Provenance
@@ -275,7 +276,7 @@ def test_a_build_that_fails_leaves_the_old_folder(tmp_path, monkeypatch, step, e
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(pipeline, step, fail)
+    monkeypatch.setattr(order, step, fail)
     expected = BuildError if isinstance(error, OSError) else error if isinstance(error, type) else type(error)
     with pytest.raises(expected):
         cifar10_s.build("sample", folder, device="cpu", configurations=["ops-3"], overwrite=True)
@@ -368,14 +369,14 @@ def test_a_signal_is_not_lost(number, where):
 
 def test_what_appears_during_a_build_is_not_overwritten(tmp_path, monkeypatch):
     output = tmp_path / "digits"
-    write_release = pipeline.write_release
+    write_release = order.write_release
 
     def meanwhile(*arguments, **options):
         write_release(*arguments, **options)
         output.mkdir()
         (output / "thesis.tex").write_text("years of work")
 
-    monkeypatch.setattr(pipeline, "write_release", meanwhile)
+    monkeypatch.setattr(order, "write_release", meanwhile)
     with pytest.raises(UsageError, match="holds something other"):
         cifar10_s.build("sample", output, configurations=["ops"], device="cpu")
     assert (output / "thesis.tex").read_text() == "years of work"
@@ -599,7 +600,7 @@ def test_noise_from_a_file_takes_a_method_s_place(sample, tmp_path, caplog, kind
 def test_noise_in_another_order_is_told_of(sample, tmp_path, caplog, is_sorted):
     patterns = np.random.default_rng(0).integers(-8, 9, (10, 8, 8, 1), dtype=np.int8)
     np.save(tmp_path / "em.npy", patterns[np.sort(sample.labels) if is_sorted else sample.labels])
-    pipeline._read_all({"em": tmp_path / "em.npy"}, [CONFIGURATIONS["em"]], sample)
+    read_noise_files({"em": tmp_path / "em.npy"}, [CONFIGURATIONS["em"]], sample)
     assert ("it was made for another order" in caplog.text) == is_sorted
 
 
