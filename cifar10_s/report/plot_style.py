@@ -68,7 +68,7 @@ def svg(figure: "Figure") -> bytes:
 def page_svg(figure: "Figure") -> bytes:
     """Return a figure as SVG for a page: text as text, in the colours of the reader's mode, light or dark.
 
-    It is about a quarter of the size of `svg`, and as reproducible.
+    It is about a fifth of the size of `svg`, and as reproducible.
     """
     from matplotlib import rc_context
 
@@ -80,6 +80,7 @@ def page_svg(figure: "Figure") -> bytes:
     )
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d\d+", _tenths, tag[0]), text)
     text = re.sub(r">\s+<", "><", re.sub(r"\s+", " ", re.sub(r" ?font-family: [^;\"]*;", "", text)))
+    text = _with_short_ids(_without_bare_groups(re.sub(r' transform="rotate\(-0 [^"]*"', "", text)))
     # Each style is written once.
     names = {style: f"s{number}" for number, style in enumerate(dict.fromkeys(re.findall(r' style="([^"]*)"', text)))}
     text = re.sub(r' style="([^"]*)"', lambda style: f' class="{names[style[1]]}"', text)
@@ -88,6 +89,28 @@ def page_svg(figure: "Figure") -> bytes:
     sheet = f"text{{font-family:system-ui,sans-serif}}{''.join(rules)}@media(prefers-color-scheme:dark)"
     sheet += f"{{text{{fill:{DARK['#000000']}}}{dark}}}"
     return text.replace("</style>", f"{sheet}</style>", 1).strip().encode()
+
+
+def _without_bare_groups(text: str) -> str:
+    """Return an SVG text without the groups that have no more than an id."""
+    parts, is_kept = [], []
+    text = re.sub(r'<g id="[^"]*"', "<g", text).replace("<g/>", "")
+    # Every second part is a tag of a group; one that closes itself is none.
+    for number, part in enumerate(re.split(r"(<g>|<g [^>]*[^>/]>|</g>)", text)):
+        is_tag = number % 2 == 1
+        if is_tag and part != "</g>":
+            is_kept.append(part != "<g>")
+        if not is_tag or is_kept[-1]:
+            parts.append(part)
+        if part == "</g>":
+            is_kept.pop()
+    return "".join(parts)
+
+
+def _with_short_ids(text: str) -> str:
+    """Return an SVG text whose ids are numbers with a letter before them."""
+    names = {name: f"i{number}" for number, name in enumerate(re.findall(r' id="([^"]*)"', text))}
+    return re.sub(r'(?<= id=")[^"]*|(?<=#)\w+(?=["\)])', lambda name: names.get(name[0], name[0]), text)
 
 
 def _tenths(number: re.Match[str]) -> str:

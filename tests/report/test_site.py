@@ -249,7 +249,7 @@ def test_the_table_is_sorted_and_filtered(index, tmp_path):
     const rises = press(1), falls = press(1), state = heads.map((one) => one.getAttribute("aria-sort"));
     const names = press(0);
     const type = (name, value) => set(board.querySelector(`[data-filter=${name}]`), {value});
-    type("row", "OPS"); type("column", "cut");
+    type("row", "OPS"); type("column", "cutout");
     const rows = seen().map((one) => one.cells[0].querySelector("code").textContent);
     const columns = heads.filter((one) => !one.hidden).map((one) => one.textContent);
     const status = board.querySelector("output").textContent;
