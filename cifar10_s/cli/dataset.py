@@ -84,8 +84,7 @@ def build_command(
             "--configuration",
             "-c",
             help="What to build, 'all' that fits the images, or your own method as package.module:name; repeat it for "
-            "several.  "
-            "[default: em, em-ops and all that train no network, except spread and patches]",
+            "several.  [default: em, em-ops and all that train no network, except spread and patches]",
         ),
     ] = None,
     budget: Annotated[

@@ -78,9 +78,9 @@ def page_svg(figure: "Figure") -> bytes:
     text = re.sub(
         r"<\?xml[^>]*>|<!DOCTYPE[^>]*>|<metadata>.*?</metadata>", "", file.getvalue().decode(), flags=re.DOTALL
     )
-    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d\d+", _tenths, tag[0]), text)
+    text = _in_tags(r"\d+\.\d\d+", _tenths, text)
     text = re.sub(r">\s+<", "><", re.sub(r"\s+", " ", re.sub(r" ?font-family: [^;\"]*;", "", text)))
-    text = _with_short_ids(_without_bare_groups(re.sub(r' transform="rotate\(-0 [^"]*"', "", text)))
+    text = _with_short_ids(_without_bare_groups(_in_tags(r' transform="rotate\(-0 [^"]*"', "", text)))
     # Each style is written once.
     names = {style: f"s{number}" for number, style in enumerate(dict.fromkeys(re.findall(r' style="([^"]*)"', text)))}
     text = re.sub(r' style="([^"]*)"', lambda style: f' class="{names[style[1]]}"', text)
@@ -109,8 +109,13 @@ def _without_bare_groups(text: str) -> str:
 
 def _with_short_ids(text: str) -> str:
     """Return an SVG text whose ids are numbers with a letter before them."""
-    names = {name: f"i{number}" for number, name in enumerate(re.findall(r' id="([^"]*)"', text))}
-    return re.sub(r'(?<= id=")[^"]*|(?<=#)\w+(?=["\)])', lambda name: names.get(name[0], name[0]), text)
+    names = {name: f"i{number}" for number, name in enumerate(re.findall(r'<[^>]* id="([^"]*)"', text))}
+    return _in_tags(r'(?<= id=")[^"]*|(?<=#)\w+(?=["\)])', lambda name: names.get(name[0], name[0]), text)
+
+
+def _in_tags(pattern: str, replacement: str | Callable[[re.Match[str]], str], text: str) -> str:
+    """Return an SVG text with replacements in its tags alone: other text, such as titles, may be anybody's."""
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(pattern, replacement, tag[0]), text)
 
 
 def _tenths(number: re.Match[str]) -> str:

@@ -42,8 +42,9 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
     UsageError
         If so many pixels do not fit.
     """
+    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
     # Even without a hole, the places of a pair are not the same column.
-    padding, hole, shift = augmentation.padding, max(1, augmentation.hole[1]), augmentation.shift[0]
+    apart = max(1, hole)
     size, margin = f"{height}×{width}", padding + shift
     if pixels < 2:
         lost = 1 - pixel_survival((height, width), augmentation).max()
@@ -52,12 +53,12 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
             f"{lost:.1%} of the views or more; ask for 2, or for another objective"
         )
     more = patch - 1
-    rows, far = height - 2 * margin, (width - 1 - hole) // 2 - more
+    rows, far = height - 2 * margin, (width - 1 - apart) // 2 - more
     if rows < patch or far < padding:
         room = "two places" if patch == 1 else f"room for two patches of {patch}×{patch}"
         raise UsageError(
             f"images of {size} have no {room} that survive crops of padding {padding}, translations by {shift} "
-            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + hole + 1}; "
+            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + apart + 1}; "
             "use larger images, or another objective"
         )
     count = (rows + 2 * padding) // (2 * padding + patch)

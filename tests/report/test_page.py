@@ -27,7 +27,7 @@ from cifar10_s.report.figures import EXAMPLES_PER_CLASS
 from cifar10_s.report.page.galleries import MAX_GALLERY_BYTES, examples
 from cifar10_s.report.page.page import render, write
 from cifar10_s.report.page.templates import PAGE_FOLDER
-from cifar10_s.report.plot_style import page_svg, svg
+from cifar10_s.report.plot_style import page_svg, panels, styled, svg
 from cifar10_s.report.report import Report
 from cifar10_s.shortcut.pixel_search import best_colors
 
@@ -388,6 +388,15 @@ def test_a_plot_on_the_page_says_the_same_in_less():
     assert sum(map(len, texts.values())) * 4 / 3 < 1_000_000
     whole = svg(figures["curves-small-at"])
     assert len(texts["curves-small-at"]) < len(whole) / 2
+
+
+def test_a_text_on_a_plot_is_not_taken_for_markup():
+    with styled():
+        figure, (axis,) = panels(1, columns=1, height=200)
+        title = 'a 1.234 id="me" transform="rotate(-0 1)" <g>'
+        axis.set_title(title)
+        drawn = ElementTree.fromstring(page_svg(figure))
+    assert title in [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_the_cached_images_are_those_that_are_shown(release, monkeypatch):
