@@ -103,14 +103,9 @@ def _class_map(scores: NDArray[np.float64], shortcut: Shortcut, label: int) -> C
     )
 
 
-def chosen(shortcut: Shortcut, label: int) -> list[tuple[int, int, str, str]]:
-    """Return the row, column, colour and score of each pixel of a class."""
-    return [
-        (int(row), int(column), color_name(color), number(score))
-        for (row, column), color, score in zip(
-            shortcut.positions[label], shortcut.colors[label], shortcut.scores[label], strict=True
-        )
-    ]
+def chosen(shortcut: Shortcut, label: int) -> list[tuple[str, str, str, str]]:
+    """Return the rows, columns, colour and score of each pixel or patch of a class."""
+    return [(mark.rows, mark.columns, color_name(mark.color), number(mark.score)) for mark in shortcut.marks(label)]
 
 
 def color_name(color: NDArray[np.uint8]) -> str:
