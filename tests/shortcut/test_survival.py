@@ -18,6 +18,7 @@ from cifar10_s.errors import UsageError
 from cifar10_s.nn.crop_flip import CropAndFlip
 from cifar10_s.shortcut import survival
 from cifar10_s.shortcut.augmentation import SHIFT_SHARE, STRENGTH, Augmentation
+from cifar10_s.shortcut.randaugment_table import BLEND, MEAN_LEVEL, POSTERIZE, ROTATION, SHEAR, pixel_operations
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import crop_survival, measure_survival, pixel_survival, randaugment_survival
 
@@ -110,13 +111,13 @@ def test_the_sizes_are_those_of_the_benchmark():
         strategy = RandAugment()
         assert strategy.magnitude / strategy.of == STRENGTH
         assert STRENGTH * strategy.limits.translate == SHIFT_SHARE
-        assert (strategy.operations, survival.ROTATION) == (2, strategy.limits.rotate)
+        assert (strategy.operations, ROTATION) == (2, strategy.limits.rotate)
         limits = strategy.limits
-        assert (limits.shear, limits.blend, limits.posterize) == (survival.SHEAR, survival.BLEND, survival.POSTERIZE)
+        assert (limits.shear, limits.blend, limits.posterize) == (SHEAR, BLEND, POSTERIZE)
         assert augmentation.inverted == math.ceil(256 - STRENGTH * limits.solarize)
 
 
-# The order of `survival._operations`, in one direction.
+# The order of `pixel_operations`, in one direction.
 ORDER = (
     *("identity", "autocontrast", "equalize", "solarize", "posterize", "color", "contrast", "brightness", "sharpness"),
     *("rotate", "shear-x", "shear-y", "translate-x", "translate-y"),
@@ -133,7 +134,7 @@ def apply(name, sign, images):
 def test_the_table_moves_pixels_as_the_benchmark_does(size):
     assert sorted(ORDER) == sorted(OPERATIONS)
     count = size[0] * size[1]
-    table = survival._operations(size, Augmentation.of(*size))
+    table = pixel_operations(size, Augmentation.of(*size))
     assert len(table) == 2 * len(OPERATIONS)
     for number, operation in enumerate(table):
         name, sign = ORDER[number % len(ORDER)], 1 if number < len(ORDER) else -1
@@ -149,9 +150,9 @@ def test_the_table_moves_pixels_as_the_benchmark_does(size):
 def test_the_table_changes_colors_as_the_benchmark_does():
     """The colour is that of one pixel in an image whose other levels are the mean level."""
     colors = np.array(list(product((0, 60, 178, 200, 255), repeat=3)), float)
-    images = torch.full((len(colors), 32, 32, 3), float(survival.MEAN_LEVEL))
+    images = torch.full((len(colors), 32, 32, 3), float(MEAN_LEVEL))
     images[:, 9, 9] = torch.from_numpy(colors).float()
-    table = survival._operations((32, 32), Augmentation.of(32, 32))
+    table = pixel_operations((32, 32), Augmentation.of(32, 32))
     for number, operation in enumerate(table):
         name, sign = ORDER[number % len(ORDER)], 1 if number < len(ORDER) else -1
         if name in ("autocontrast", "equalize") or number % len(ORDER) >= ORDER.index("rotate"):
@@ -175,7 +176,10 @@ def test_randaugment_survival_equals_enumeration(seed, classes, pixels, channels
     size, random = (5, 6), np.random.default_rng(seed)
     augmentation = replace(Augmentation.of(*size), padding=1)
     shortcut = make_shortcut(random, classes, pixels, size, channels)
-    levels, table = sorted(set(shortcut.colors.ravel().tolist())), survival._operations(size, augmentation)
+    levels, table = (
+        sorted(set(shortcut.colors.ravel().tolist())),
+        pixel_operations(size, augmentation),
+    )
     observed, lost = [], []
     for label in range(classes):
         counts, nothing = Counter(), 0
