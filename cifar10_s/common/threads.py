@@ -16,8 +16,14 @@ def chunks(total: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
 
-def thread_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Apply a function on all cores, and yield the results in order; only a few are computed ahead."""
+def thread_map(function: Callable[[Item], Result], items: Iterable[Item], *, few: bool = False) -> Iterator[Result]:
+    """Apply a function on all cores, and yield the results in order; only a few are computed ahead.
+
+    If the items take less time than starting threads (``few``), apply it here, one after another.
+    """
+    if few:
+        yield from map(function, items)
+        return
     executor = ThreadPoolExecutor(cores())
     ahead: deque[Future[Result]] = deque()
     try:

@@ -11,7 +11,7 @@ from cifar10_s.common.jit import compiled_or_plain
 from cifar10_s.common.read_only import read_only
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.shortcut.cpu_kernel import STRIP, accumulate, accumulate_plain, gather
-from cifar10_s.shortcut.moments import Int64Array, Moments, channel_pairs, no_moments
+from cifar10_s.shortcut.moments import Int64Array, Moments, channel_pairs, has_few_pixels, no_moments
 
 # A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
 FLUSH = 65_536
@@ -88,7 +88,7 @@ class CompiledSums:
             one = slice(label, label + 1)
             gather(self._totals[one], sums[one], products[one])
 
-        for _ in thread_map(gather_class, range(len(sums))):
+        for _ in thread_map(gather_class, range(len(sums)), few=has_few_pixels(self._shape)):
             pass
         for label, carried in self._carried.items():
             gather(carried[np.newaxis], sums[label : label + 1], products[label : label + 1])

@@ -1,5 +1,6 @@
 """Exact integer sums over the images of each class, from which the score of every candidate follows."""
 
+import math
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Protocol
@@ -8,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64Array = NDArray[np.int64]
+
+# Values per image up to which threads do not pay.
+FEW_VALUES = 64 * 64 * 3
 
 
 def channel_pairs(channels: int) -> list[tuple[int, int]]:
@@ -52,6 +56,11 @@ def no_moments(shape: tuple[int, int, int], classes: int) -> Moments:
     """Return zeros, to which the moments of (H, W, C) images can be added."""
     products = classes, *shape[:2], len(channel_pairs(shape[2]))
     return Moments(np.zeros(classes, np.int64), np.zeros((classes, *shape), np.int64), np.zeros(products, np.int64))
+
+
+def has_few_pixels(shape: tuple[int, int, int]) -> bool:
+    """Return whether work on a class's moments takes less time than starting threads for it, given (H, W, C)."""
+    return math.prod(shape) <= FEW_VALUES
 
 
 class Sums(Protocol):

@@ -14,7 +14,7 @@ from cifar10_s.common.threads import thread_map
 from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError, look_up, unknown
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
-from cifar10_s.shortcut.moments import Moments
+from cifar10_s.shortcut.moments import Moments, has_few_pixels
 from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Float64Array, Objective, candidate_colors
 from cifar10_s.shortcut.shortcut import JOINT, PATCHES, SPREAD, Shortcut
 from cifar10_s.shortcut.spread import check_patches, check_spread, find_patches, find_spread
@@ -168,7 +168,7 @@ def _choose(classes: Iterable[Deviations], objective: Objective, pixels: int, im
     def score(deviations: Deviations) -> tuple[Float64Array, NDArray[Any]]:
         return objective.score(deviations), deviations.total
 
-    for label, (scored, total) in enumerate(thread_map(score, classes)):
+    for label, (scored, total) in enumerate(thread_map(score, classes, few=has_few_pixels(images.shape[1:]))):
         ranks = ranking(scored)
         allowed = free.copy()
         chosen.append([])
