@@ -6,6 +6,8 @@ from typing import TypeVar
 Entry = TypeVar("Entry")
 # More letters of an unknown name are not compared with known ones.
 LONGEST_NAME = 100
+# Names of this ratio of `difflib.SequenceMatcher` are like one another.
+LIKE = 0.75
 
 
 class Cifar10SError(Exception):
@@ -74,14 +76,26 @@ def root_cause(error: BaseException) -> BaseException:
 
 def unknown(what: str, got: object, valid: Iterable[str]) -> UsageError:
     """Return the error for a name that is not in a table; it lists the ``valid`` names, and says which is nearest."""
-    # Imported here: commands that succeed start faster.
-    from difflib import get_close_matches
-
     names = [printable(name) for name in valid]
-    by_letters = {name.lower(): name for name in names}
-    near = get_close_matches(str(got)[:LONGEST_NAME].lower(), by_letters, n=1, cutoff=0.75)
-    hint = f" (did you mean {by_letters[near[0]]}?)" if near else ""
+    near = _nearest(str(got)[:LONGEST_NAME], names)
+    hint = f" (did you mean {near}?)" if near else " (name one at a time)" if "," in str(got) else ""
     return UsageError(f"unknown {what} {got!r}{hint}: expected one of {', '.join(names)}")
+
+
+def _nearest(got: str, names: Iterable[str]) -> str:
+    """Return the name that is most like what was given; of several, the first; empty if none is like it."""
+    # Imported here: commands that succeed start faster.
+    from difflib import SequenceMatcher
+
+    matcher = SequenceMatcher(b=got.lower())
+
+    def likeness(name: str) -> float:
+        matcher.set_seq1(name.lower())
+        return matcher.ratio()
+
+    likenesses = {name: likeness(name) for name in names}
+    near = max(likenesses, key=lambda name: likenesses[name], default="")
+    return near if likenesses.get(near, 0) >= LIKE else ""
 
 
 def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:

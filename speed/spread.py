@@ -137,7 +137,7 @@ def _shortcuts(measured: dict[str, Any], record_set: RecordSet) -> list[str]:
     """Return the table of what is seen, what is left, and what was learned."""
     lines = [
         "| configuration | ℓ0 | ℓ2 | PSNR | SSIM | crop and flip: lost, told | **accuracy** | Cutout: lost, told "
-        "| **accuracy** | RandAugment: lost, told | **accuracy** | its authors' |",
+        "| **accuracy** | RandAugment: lost, told | **accuracy** | OPS authors' |",
         f"| --- |{' --: |' * 11}",
     ]
     for name, facts in measured["shortcuts"].items():

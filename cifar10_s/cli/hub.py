@@ -31,7 +31,9 @@ def push_command(
         typer.Option(metavar="NAMESPACE/NAME", help="Also publish the site of its results (see `site`), as a Space."),
     ] = None,
     endpoint: Endpoint = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, then list what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Verify, then list what would be done; takes a token, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Verify a built dataset, and publish it on the Hub in one commit, with its version as the tag.

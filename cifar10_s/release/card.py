@@ -10,7 +10,7 @@ import jinja2
 import yaml
 
 from cifar10_s.common.machine import show_size
-from cifar10_s.release.datasheet import KEYWORDS, MAINTAINERS, PAPER, About
+from cifar10_s.release.datasheet import KEYWORDS, PAPER, About, keeper
 from cifar10_s.release.layout import (
     IMAGE_COLUMN,
     LABEL_COLUMN,
@@ -116,7 +116,7 @@ def render(
         reduced=reduced,
         measurements=measurements,
         about=About.of(manifest),
-        maintainers=MAINTAINERS,
+        keeper=keeper(manifest),
         paper=PAPER,
         records=RESULTS,
         size=lambda name: show_size(sum(of.file_bytes for of in sizes[name].values())) if sizes else "—",
@@ -166,7 +166,7 @@ def _metadata(manifest: Manifest, sizes: Mapping[str, Mapping[str, SplitSize]]) 
         "language_creators": ["found"],
         "task_categories": ["image-classification"],
         "size_categories": [next((name for limit, name in SIZE_CATEGORIES if total < limit), "n>100M")],
-        "source_datasets": ["extended|cifar10" if is_cifar10 else "original"],
+        **({"source_datasets": ["extended|cifar10"]} if is_cifar10 else {}),
         "tags": list(KEYWORDS),
         **(_without_images() if manifest.recipe_only else _with_images(manifest, sizes)),
     }

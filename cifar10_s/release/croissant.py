@@ -6,8 +6,7 @@ See http://mlcommons.org/croissant/1.1.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cifar10_s.release.attribution import Attribution
-from cifar10_s.release.datasheet import CIFAR10, KEYWORDS, MAINTAINERS, PAPER, About
+from cifar10_s.release.datasheet import CIFAR10, KEYWORDS, PAPER, About, keeper
 from cifar10_s.release.layout import (
     CARD,
     IMAGE_COLUMN,
@@ -75,7 +74,7 @@ def describe(manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
         # The card is in the same folder as this file.
         "url": CARD,
         "license": _license(manifest, about),
-        **_makers(manifest.attribution),
+        **_makers(manifest),
         "keywords": list(KEYWORDS),
         "citeAs": about.citation,
         "citation": [PAPER, about.papers] if manifest.attribution and about.papers else PAPER,
@@ -106,9 +105,10 @@ def _description(manifest: Manifest) -> str:
     )
 
 
-def _makers(attribution: Attribution) -> dict[str, Any]:
+def _makers(manifest: Manifest) -> dict[str, Any]:
     """Return who made the dataset, and whom to ask."""
-    made: dict[str, Any] = {"creator": {"@type": "sc:Organization", "name": MAINTAINERS}}
+    attribution = manifest.attribution
+    made: dict[str, Any] = {"creator": {"@type": "sc:Organization", "name": keeper(manifest)}}
     if attribution.authors:
         made = {"creator": [{"@type": "sc:Person", "name": author} for author in attribution.authors]}
     if attribution.contact is not None:

@@ -6,7 +6,8 @@ from typing import Any
 from cifar10_s.release.manifest import Manifest
 from cifar10_s.release.papers import cite_methods
 
-MAINTAINERS = "The maintainers of cifar10-s"
+# Who makes and keeps a release that names no authors: CIFAR-10-S itself, or one of other images.
+MAINTAINERS, PUBLISHER = "the maintainers of cifar10-s", "whoever published it"
 KEYWORDS = ("unlearnable-examples", "one-pixel-shortcut", "data-poisoning", "robustness")
 PAPER = "https://arxiv.org/abs/2205.12141"
 CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -108,13 +109,20 @@ class About:
                 "attack's traces measurable. Every change is recorded, and can be found and undone."
             ),
             maintenance=(
-                "Kept by the maintainers of cifar10-s. Versions follow SemVer: other pixels under a configuration's "
-                "name are a new major version. Nothing published is replaced."
+                "Versions follow SemVer: other pixels under a configuration's name are a new major version. Nothing "
+                "published is replaced."
             ),
             **images,
             citation=(attribution.citation or "") + CITATION + (CIFAR10_CITATION if source.claims_cifar10 else ""),
             papers=cite_methods(manifest.configurations),
         )
+
+
+def keeper(manifest: Manifest) -> str:
+    """Return who made a release and keeps it, for the middle of a sentence; authors are untrusted text."""
+    if manifest.attribution.authors:
+        return ", ".join(manifest.attribution.authors)
+    return MAINTAINERS if manifest.source.is_cifar10 else PUBLISHER
 
 
 _CIFAR10: dict[str, Any] = {

@@ -14,7 +14,7 @@ from cifar10_s.common.records import Records
 from cifar10_s.errors import SourceError, UsageError, look_up, unknown
 from cifar10_s.report.filled_table import Cell, FilledTable
 from cifar10_s.report.formats import FORMATS
-from cifar10_s.report.metrics import ROBUST
+from cifar10_s.report.metrics import ROBUST, find_metric
 from cifar10_s.report.record_set import TEST_IMAGES, RecordSet, protocols_and_sources
 from cifar10_s.report.tables import DILUTION, GRID, TABLE_NAMES, is_shown_by_default, layouts, of_other_images
 
@@ -152,6 +152,8 @@ class Report:
         for name in requested:
             if name not in TABLE_NAMES and name != ALL:
                 raise unknown("table", name, [*TABLE_NAMES, ALL])
+        if self.records and not any(find_metric(self.measure).is_of(record) for record in self.records):
+            raise UsageError(f"measure: expected one of these records, got {self.measure}, which none of them measured")
         expanded = dict.fromkeys(name for one in requested for name in (TABLE_NAMES if one == ALL else (one,)))
         tables = [
             FilledTable(layout, record_set, self.measure)

@@ -1,6 +1,7 @@
 """Where the pixels of a shortcut that survives augmentation can be: in pairs and bands (see `spread`)."""
 
 from dataclasses import dataclass
+from itertools import count
 
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.augmentation import Augmentation
@@ -42,29 +43,25 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
     UsageError
         If so many pixels do not fit.
     """
-    padding, hole, shift = augmentation.padding, augmentation.hole[1], augmentation.shift[0]
-    # Even without a hole, the places of a pair are not the same column.
-    apart = max(1, hole)
-    size, margin = f"{height}×{width}", padding + shift
+    padding, size = augmentation.padding, f"{height}×{width}"
     if pixels < 2:
         lost = 1 - pixel_survival((height, width), augmentation).max()
         raise UsageError(
             f"pixels: expected at least 2 per class with the objective {SPREAD}, got {pixels}: one alone is lost in "
             f"{lost:.1%} of the views or more; ask for 2, or for another objective"
         )
-    more = patch - 1
-    rows, far = height - 2 * margin, (width - 1 - apart) // 2 - more
-    if rows < patch or far < padding:
+    if not _has_room(height, width, augmentation, patch):
         room = "two places" if patch == 1 else f"room for two patches of {patch}×{patch}"
         raise UsageError(
-            f"images of {size} have no {room} that survive crops of padding {padding}, translations by {shift} "
-            f"and a hole {hole} wide: expected at least {2 * margin + patch}×{2 * (padding + more) + apart + 1}; "
-            "use larger images, or another objective"
+            f"images of {size} have no {room} that survive crops of padding {padding}, translations by "
+            f"{augmentation.shift[0]} and a hole {augmentation.hole[1]} wide: expected at least "
+            f"{_smallest(height, width, augmentation, patch)}; use larger images, or another objective"
         )
-    count = (rows + 2 * padding) // (2 * padding + patch)
-    thickness = (rows - (count - 1) * 2 * padding) // count
+    margin, more, (rows, far) = _margin(augmentation), patch - 1, _room(height, width, augmentation, patch)
+    number = (rows + 2 * padding) // (2 * padding + patch)
+    thickness = (rows - (number - 1) * 2 * padding) // number
     bands = tuple(
-        range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(count))
+        range(start, start + thickness) for start in (margin + i * (thickness + 2 * padding) for i in range(number))
     )
     # The band that is nearest to the lower side may be as far from it as the first is from the upper one.
     wanted = -(-pixels // 2)
@@ -74,3 +71,30 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
         raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
     places = [(row, column) for column in columns for row in range(thickness - more)]
     return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels, patch)
+
+
+def _room(height: int, width: int, augmentation: Augmentation, patch: int) -> tuple[int, int]:
+    """Return the number of rows that no crop or translation loses, and the last left column of a pair."""
+    # Even without a hole, the places of a pair are not the same column.
+    apart = max(1, augmentation.hole[1])
+    return height - 2 * _margin(augmentation), (width - 1 - apart) // 2 - (patch - 1)
+
+
+def _margin(augmentation: Augmentation) -> int:
+    return augmentation.padding + augmentation.shift[0]
+
+
+def _has_room(height: int, width: int, augmentation: Augmentation, patch: int) -> bool:
+    rows, far = _room(height, width, augmentation, patch)
+    return rows >= patch and far >= augmentation.padding
+
+
+def _smallest(height: int, width: int, augmentation: Augmentation, patch: int) -> str:
+    """Return the size that images need, where the usual augmentation grows with them, and any other does not."""
+    if augmentation == Augmentation.of(height, width):
+        side = next(
+            side for side in count(min(height, width)) if _has_room(side, side, Augmentation.of(side, side), patch)
+        )
+        return f"{side}×{side}"
+    columns = 2 * (augmentation.padding + patch - 1) + max(1, augmentation.hole[1]) + 1
+    return f"{2 * _margin(augmentation) + patch}×{columns}"

@@ -61,7 +61,7 @@ def test_a_network_is_built_and_left_as_it_was():
     [
         (
             "resnet",
-            r"unknown network 'resnet' \(did you mean resnet-50\?\): expected one of small, .*, your own as",
+            r"unknown network 'resnet' \(did you mean resnet-18\?\): expected one of small, .*, your own as",
         ),
         ("no.such.module:Net", "network 'no.such.module:Net': no.such.module does not import"),
         (f"{__name__}:absent", "defines no 'absent'"),

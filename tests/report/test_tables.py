@@ -185,6 +185,13 @@ def test_the_measure_is_a_parameter_and_named(measure, shown, says):
     assert says in text.splitlines()[0]
 
 
+def test_a_measure_that_no_run_has_is_refused(tmp_path):
+    path = tmp_path / "bench.jsonl"
+    path.write_text(json.dumps(record("ops", final=11)) + "\n")
+    with pytest.raises(UsageError, match=r"^measure: .*got robust, which none of them measured$"):
+        Report.read(path, measure="robust").tables("grid")
+
+
 def test_robust_accuracy_is_of_runs_with_an_adversary(tmp_path):
     attacked = {"settings": {"strategy": {"adversary": {"steps": 10}}}}
     records = [

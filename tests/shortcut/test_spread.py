@@ -1,5 +1,6 @@
 """The shortcut that survives augmentation: against trying everything, and by what it promises."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -23,7 +24,7 @@ from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import arrange
 from cifar10_s.shortcut.slots import highest_level, make_slots
-from cifar10_s.shortcut.spread import INVISIBLE, UNIT, find_patches, find_spread
+from cifar10_s.shortcut.spread import INVISIBLE, UNIT, check_spread, find_patches, find_spread
 from cifar10_s.shortcut.survival import crop_survival, measure_survival, randaugment_survival
 
 # Inverted, it is 127.
@@ -325,7 +326,6 @@ def test_without_a_hole_pixels_are_still_not_the_same(width):
                          r"in 14.6% of the views or more; ask for 2, or for another objective"),
         ((4, 4), 2, 2, r"images of 4×4 have no two places that survive crops of padding 1, translations by 1 and a "
                        r"hole 2 wide: expected at least 5×5; use larger images, or another objective"),
-        ((32, 6), 2, 2, r"expected at least 11×6"),
         ((8, 8), 2, 7, r"pixels: 8×8 images have room for at most 6 per class, got 7"),
         ((8, 8), 400, 2, r"400 classes are more than the 182 marks of two colours of 1 channel in 2 bands of rows that "
                          r"can be told apart: expected at most 182; use larger images, fewer classes, or another"),
@@ -333,9 +333,6 @@ def test_without_a_hole_pixels_are_still_not_the_same(width):
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(size, classes, pixels, line):
     images = make_images(count=classes, height=size[0], width=size[1], channels=1, classes=classes)
-    if size == (32, 6):
-        cifar10_s.search(images, objective="spread", pixels=pixels, device="cpu")
-        return
     with pytest.raises(UsageError, match=line) as caught:
         cifar10_s.search(images, objective="spread", pixels=pixels, device="cpu")
     assert "\n" not in str(caught.value)
@@ -347,12 +344,37 @@ def test_what_does_not_fit_is_one_line(size, classes, pixels, line):
         *((32, pixels, r"pixels: expected two squares of them per class with the objective patches, such as 18 for two "
                        rf"patches of 3×3, got {pixels}") for pixels in (-8, 0, 1, 2, 9, 17, 19)),
         (8, 18, r"images of 8×8 have no room for two patches of 3×3 that survive crops of padding 1, translations by "
-                r"1 and a hole 4 wide: expected at least 7×11; use larger images, or another objective"),
+                r"1 and a hole 4 wide: expected at least 17×17; use larger images, or another objective"),
     ],
 )  # fmt: skip
 def test_patches_that_do_not_fit_are_one_line(size, pixels, line):
     with pytest.raises(UsageError, match=line):
         cifar10_s.search(make_images(height=size, width=size), objective="patches", pixels=pixels, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("objective", "pixels", "side"), [("spread", 2, 4), ("patches", 8, 8), ("patches", 8, 12), ("patches", 18, 16)]
+)
+def test_the_size_that_is_said_to_be_needed_fits_and_is_the_smallest(objective, pixels, side):
+    def search(height, width):
+        images = make_images(height=height, width=width)
+        return cifar10_s.search(images, objective=objective, pixels=pixels, device="cpu")
+
+    with pytest.raises(UsageError) as caught:
+        search(side, side)
+    height, width = map(int, re.search(r"expected at least (\d+)×(\d+)", str(caught.value)).groups())
+    assert (height, width) == (side + 1, side + 1)
+    search(height, width)
+    # Nor does more of one side cost room.
+    search(height, 2 * width)
+    search(2 * height, width)
+
+
+def test_the_size_is_said_for_an_augmentation_of_ones_own():
+    augmentation = Augmentation(padding=3, hole=(0, 5), shift=(2, 0))
+    with pytest.raises(UsageError, match="expected at least 11×12"):
+        check_spread(make_images(height=10, width=12), augmentation=augmentation)
+    check_spread(make_images(height=11, width=12), augmentation=augmentation)
 
 
 def test_a_class_without_images_is_named():
