@@ -14,7 +14,7 @@ from cifar10_s.methods.own import Origin, load_method
 from cifar10_s.methods.registry import METHODS
 from cifar10_s.release.layout import CLEAN
 from cifar10_s.shortcut.shortcut import JOINT, PATCHES, SPREAD
-from cifar10_s.shortcut.spread import PATCH_PIXELS
+from cifar10_s.shortcut.spread import FOUR_PATCHES, PATCH_PIXELS
 
 # SemVer of the published pixels: a change of the pixels of a configuration is a new major version.
 DATASET_VERSION = "1.0.0"
@@ -80,6 +80,7 @@ _WITH = {
     "-ops": ("One-Pixel Shortcut", "mean-over-variance", 1),
     "-ops-spread-2": ("two pixels per class that survive augmentation", SPREAD, 2),
     "-ops-patches-2": ("two patches per class that survive augmentation and smoothing", PATCHES, PATCH_PIXELS),
+    "-ops-patches-4": ("four patches per class that survive augmentation and smoothing", PATCHES, FOUR_PATCHES),
 }
 
 
@@ -119,6 +120,8 @@ CONFIGURATIONS: dict[str, Recipe] = {
         *(_with("-ops-spread-2", method) for method in METHODS.values()),
         Recipe("ops-patches-2", _WITH["-ops-patches-2"][0], PATCHES, PATCH_PIXELS),
         *(_with("-ops-patches-2", method) for method in METHODS.values()),
+        Recipe("ops-patches-4", _WITH["-ops-patches-4"][0], PATCHES, FOUR_PATCHES),
+        *(_with("-ops-patches-4", method) for method in METHODS.values()),
     )
 }
 

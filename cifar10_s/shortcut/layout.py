@@ -11,7 +11,7 @@ from cifar10_s.shortcut.survival import pixel_survival
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pixels of a shortcut can be; see `arrange`.
+    """Where the pixels of a shortcut can be; see `arrange` and `arrange_pairs`.
 
     Attributes
     ----------
@@ -20,6 +20,9 @@ class Layout:
     units
         The places of each unit, at least one: tuples of a row's number in its band, and a left column x. A unit is a
         pair, with its right pixel at W - 1 - x; if n is odd, the last unit is either pixel of one.
+    parts
+        The unit of each part of a class's mark. All parts are in one band, unless a unit occurs twice: then each is
+        in a band of its own.
     pixels
         The number of pixels, or patches, per class.
     patch
@@ -28,6 +31,7 @@ class Layout:
 
     bands: tuple[range, ...]
     units: tuple[tuple[tuple[int, int], ...], ...]
+    parts: tuple[int, ...]
     pixels: int
     patch: int = 1
 
@@ -36,7 +40,7 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
     """Return where the pixels, or patches, of a class can be, so that augmentation leaves some, and does not mix bands.
 
     The first pair is never lost. So are the others, if there are as many places; if not, they are nearer to the middle.
-    Of patches with sides longer than 1, only one pair is supported: more could overlap.
+    Of patches with sides longer than 1, one pair is supported: more could overlap (but see `arrange_pairs`).
 
     Raises
     ------
@@ -70,7 +74,48 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
         most = 2 * thickness * (width // 2 - padding)
         raise UsageError(f"pixels: {size} images have room for at most {most} per class, got {pixels}")
     places = [(row, column) for column in columns for row in range(thickness - more)]
-    return Layout(bands, tuple(tuple(places[unit::wanted]) for unit in range(wanted)), pixels, patch)
+    units = tuple(tuple(places[unit::wanted]) for unit in range(wanted))
+    return Layout(bands, units, tuple(range(wanted)), pixels, patch)
+
+
+def arrange_pairs(height: int, width: int, augmentation: Augmentation, patch: int) -> Layout:
+    """Return where the patches of two pairs can be, whose distance tells which bands they are in.
+
+    The bands of rows are at 0, 1 and 3 on a ruler from padding to padding: any two are 1, 2 or 3 units apart. So a
+    translation that leaves both pairs leaves what tells the class.
+
+    Raises
+    ------
+    UsageError
+        If so many patches do not fit.
+    """
+    if not _has_room_for_pairs(height, width, augmentation, patch):
+        side = next(
+            side
+            for side in count(min(height, width))
+            if _has_room_for_pairs(side, side, Augmentation.of(side, side), patch)
+        )
+        raise UsageError(
+            f"images of {height}×{width} have no room for two pairs of patches of {patch}×{patch} that survive crops "
+            f"of padding {augmentation.padding} and a hole {augmentation.hole[1]} wide: expected at least "
+            f"{side}×{side}; use larger images, smaller patches, or another objective"
+        )
+    padding, unit = augmentation.padding, _unit(height, augmentation, patch)
+    bands = tuple(range(start, start + patch) for start in (padding, padding + unit, padding + 3 * unit))
+    _, far = _room(height, width, augmentation, patch)
+    places = tuple((0, column) for column in range(padding, far + 1))
+    return Layout(bands, (places,), (0, 0), 4, patch)
+
+
+def _unit(height: int, augmentation: Augmentation, patch: int) -> int:
+    """Return the rows between the first two of three bands."""
+    return (height - 2 * augmentation.padding - patch) // 3
+
+
+def _has_room_for_pairs(height: int, width: int, augmentation: Augmentation, patch: int) -> bool:
+    """Return whether the bands do not touch, and no hole hides both patches of a pair."""
+    _, far = _room(height, width, augmentation, patch)
+    return _unit(height, augmentation, patch) > patch and far >= augmentation.padding
 
 
 def _room(height: int, width: int, augmentation: Augmentation, patch: int) -> tuple[int, int]:

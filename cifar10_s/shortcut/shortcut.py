@@ -13,15 +13,18 @@ from cifar10_s.data.pictures import rgb
 from cifar10_s.data.thumbnails import Rings
 from cifar10_s.errors import UsageError, one_line
 
-# The objectives by which all classes choose together (`spread`): by the second, the pixels of a class are two square
-# patches, each with one colour and score.
+# The objectives by which all classes choose together (`spread`): by the second, the pixels of a class are two or four
+# square patches, each with one colour and score.
 JOINT = SPREAD, PATCHES = "spread", "patches"
 
 
 def patch_side(pixels: int) -> int:
-    """Return the side of two square patches of so many pixels together; 0 if no two squares have as many."""
-    side = math.isqrt(max(pixels, 0) // 2)
-    return side if pixels == 2 * side**2 else 0
+    """Return the side of the two or four square patches that have so many pixels together; 0 if none have."""
+    for number in (2, 4):
+        side = math.isqrt(max(pixels, 0) // number)
+        if pixels == number * side**2:
+            return side
+    return 0
 
 
 class Mark(NamedTuple):
@@ -97,7 +100,7 @@ class Shortcut:
         ]
 
     def marks(self, label: int) -> list[Mark]:
-        """Return the pixels of a class as tables show them; by the objective ``patches``, its two patches."""
+        """Return the pixels of a class as tables show them; by the objective ``patches``, its patches."""
         side = max(1, patch_side(self.positions.shape[1])) if self.objective == PATCHES else 1
         first = label, slice(None, None, side**2)
         marks = []

@@ -22,7 +22,7 @@ DISTANCE = 10
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """The marks that are told apart: slot s is a band and two colours, which may be the same.
+    """The marks that are told apart: slot s is one or two bands, and two colours, which may be the same.
 
     Attributes
     ----------
@@ -30,16 +30,19 @@ class Slots:
         The highest level of a colour.
     palette : (M, C) uint8
         The colours.
-    bands : (S,) int64
-        The band of each slot.
+    bands : (S, P) int64
+        The band of each of a slot's P parts.
     colors : (S, 2) int64
-        Indices into the palette. A first pair that is alone has both; else the units have them in turn.
+        Indices into the palette. If there is one part, its pair has both; else the parts have them in turn.
+    is_ordered
+        Whether the same two colours in the other order are another slot.
     """
 
     top: int
     palette: NDArray[np.uint8]
     bands: Int64Array
     colors: Int64Array
+    is_ordered: bool = False
 
 
 def highest_level(augmentation: Augmentation) -> int:
@@ -47,8 +50,8 @@ def highest_level(augmentation: Augmentation) -> int:
     return POSTERIZED if augmentation.inverted > WHITE else MIDDLE
 
 
-def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
-    """Return at least as many slots as classes, of as few colours as possible.
+def make_slots(channels: int, classes: int, bands: int, top: int, parts: int = 1) -> Slots:
+    """Return at least as many slots as classes, of as few colours as possible; all parts of a slot are in one band.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
     """
     corners = list(_colors(channels, 2, top))
     if bands * len(corners) >= classes:
-        return _slots(corners, [(i, i) for i in range(len(corners))], bands, top)
+        return _slots(corners, [(i, i) for i in range(len(corners))], bands, top, parts)
     ordered = corners
     for levels in range(2, 2 + top // DISTANCE):
         ordered = corners + [color for color in _colors(channels, levels, top) if not set(color) <= {0, top}]
@@ -72,7 +75,37 @@ def make_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
         )
     needed = next(n for n in range(1, len(ordered) + 1) if bands * n * (n + 1) // 2 >= classes)
     pairs = [(i, i) for i in range(needed)] + list(combinations(range(needed), 2))
-    return _slots(ordered[:needed], pairs, bands, top)
+    return _slots(ordered[:needed], pairs, bands, top, parts)
+
+
+def make_pair_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
+    """Return at least as many slots of two bands and their colours as classes, of as few colours as possible.
+
+    The first two colours are black and a bright grey: of any light, filter or order of channels, they leave which is
+    the brighter one.
+
+    Raises
+    ------
+    UsageError
+        If there are more classes than slots.
+    """
+    places = list(combinations(range(bands), 2))
+    palette = [(0,) * channels, (top,) * channels]
+    for levels in range(2, 2 + top // DISTANCE):
+        palette += [color for color in _colors(channels, levels, top) if color not in palette]
+        if len(places) * len(palette) ** 2 >= classes:
+            break
+    most = len(places) * len(palette) ** 2
+    if most < classes:
+        raise UsageError(
+            f"{classes} classes are more than the {most} marks of two pairs of patches of {channels} "
+            f"channel{'s' * (channels > 1)} that can be told apart: expected at most {most}; use fewer classes, or "
+            "another objective"
+        )
+    needed = next(n for n in range(2, len(palette) + 1) if len(places) * n * n >= classes)
+    of_slots = list(product(places, product(range(needed), repeat=2)))
+    bands_of, colors = (np.array([slot[part] for slot in of_slots], np.int64) for part in (0, 1))
+    return Slots(top, np.array(palette[:needed], np.uint8), bands_of, colors, is_ordered=True)
 
 
 def _colors(channels: int, levels: int, top: int) -> Iterator[tuple[int, ...]]:
@@ -85,7 +118,8 @@ def _colors(channels: int, levels: int, top: int) -> Iterator[tuple[int, ...]]:
             yield color
 
 
-def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int, top: int) -> Slots:
+def _slots(colors: list[tuple[int, ...]], pairs: list[tuple[int, int]], bands: int, top: int, parts: int) -> Slots:
     """Return the slots of every band and pair of colours."""
     both = np.array(pairs, np.int64)
-    return Slots(top, np.array(colors, np.uint8), np.repeat(np.arange(bands), len(both)), np.tile(both, (bands, 1)))
+    of_slots = np.repeat(np.arange(bands), len(both))
+    return Slots(top, np.array(colors, np.uint8), np.tile(of_slots[:, np.newaxis], parts), np.tile(both, (bands, 1)))

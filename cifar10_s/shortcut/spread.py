@@ -18,6 +18,11 @@ noise Var[Σ_j ±x_j], each x_j with the sign that it has in S if ξ_j is the lo
 
 *Patches.* Single pixels do not survive what smooths images, such as a median filter or JPEG. Square patches of one
 colour do. They take the place of pixels above; noises and signals are sums over a patch.
+
+*Two pairs of patches.* What moves a pair by many rows, or shuffles channels, leaves no band and no colour to tell. The
+distance of two pairs is left, and which of them is brighter. So of three bands, at 0, 1 and 3 on a ruler, a class has
+a pair in two, each black or bright grey: three distances times four brightnesses are 12 slots. Levels are 0 and 178:
+the highest that solarize leaves at the benchmark's strength. For more classes, the palette grows by colours.
 """
 
 from collections.abc import Iterator
@@ -34,14 +39,14 @@ from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.layout import Layout, arrange
+from cifar10_s.shortcut.layout import Layout, arrange, arrange_pairs
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
 from cifar10_s.shortcut.shortcut import PATCHES, SPREAD, Shortcut, patch_side
-from cifar10_s.shortcut.slots import Slots, highest_level, make_slots
+from cifar10_s.shortcut.slots import Slots, highest_level, make_pair_slots, make_slots
 
-# Two patches of 3×3 pixels. A median of 3×3 pixels removes their corners alone, and smaller patches as a whole.
-PATCH_PIXELS = 18
+# Two or four patches of 3×3 pixels. A median of 3×3 removes their corners alone, and smaller patches as a whole.
+PATCH_PIXELS, FOUR_PATCHES = 18, 36
 # The cost of as much noise as signal. Costs are integers below 2^31, so that sums over 4 million classes are exact.
 UNIT = 1 << 24
 # The cost of a mark that is not seen, as all images of the class have these colours there.
@@ -84,7 +89,7 @@ def find_spread(
 def find_patches(
     images: Images, options: Options, *, pixels: int = PATCH_PIXELS, augmentation: Augmentation | None = None
 ) -> Shortcut:
-    """Find two patches of s×s pixels per class that survive augmentation.
+    """Find two or four patches of s×s pixels per class that survive augmentation.
 
     From s = 3 on, a median of 3×3 pixels leaves the middle of each patch.
 
@@ -93,12 +98,12 @@ def find_patches(
     images, options, augmentation
         See `find_spread`.
     pixels
-        Number of pixels per class, 2·s² for a side s of 2 or more.
+        Number of pixels per class, 2·s² or 4·s² for a side s of 2 or more.
 
     Raises
     ------
     UsageError
-        If two squares do not have so many pixels; and as for `find_spread`.
+        If neither two nor four squares have so many pixels; and as for `find_spread`.
 
     Examples
     --------
@@ -121,7 +126,7 @@ def _find_in(images: Images, options: Options, layout: Layout, slots: Slots, obj
     found = [_find(*sums, layout, slots, marks) for sums in _by_class(images, options, layout)]
     chosen = [
         _pixels(found[label], slot, layout, slots, marks, width)
-        for label, slot in enumerate(_assign(found, slots, marks))
+        for label, slot in enumerate(_assign(found, layout, slots, marks))
     ]
     positions, colors, scores = (np.stack(parts) for parts in zip(*chosen, strict=True))
     return Shortcut(objective, positions, colors, scores, images.class_names)
@@ -139,17 +144,25 @@ def check_patches(
     side = patch_side(pixels)
     if side < 2:
         raise UsageError(
-            f"pixels: expected two squares of them per class with the objective {PATCHES}, such as 18 for two patches "
-            f"of 3×3, got {pixels}"
+            f"pixels: expected two or four squares of them per class with the objective {PATCHES}, such as 18 for two "
+            f"patches of 3×3, got {pixels}"
         )
-    return _check(images, 2, augmentation, side)
+    if pixels == 2 * side**2:
+        return _check(images, 2, augmentation, side)
+    height, width, channels = images.shape[1:]
+    augmentation = augmentation or Augmentation.of(height, width)
+    layout = arrange_pairs(height, width, augmentation, side)
+    # An even level below those that are inverted; posterize drops the last bit.
+    top = (augmentation.inverted - 1) // 2 * 2
+    return layout, make_pair_slots(channels, len(images.class_names), len(layout.bands), top)
 
 
 def _check(images: Images, pixels: int, augmentation: Augmentation | None, patch: int) -> tuple[Layout, Slots]:
     height, width, channels = images.shape[1:]
     augmentation = augmentation or Augmentation.of(height, width)
     layout = arrange(height, width, pixels, augmentation, patch)
-    return layout, make_slots(channels, len(images.class_names), len(layout.bands), highest_level(augmentation))
+    classes, top = len(images.class_names), highest_level(augmentation)
+    return layout, make_slots(channels, classes, len(layout.bands), top, len(layout.parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +173,8 @@ class _Marks:
     ----------
     colors : (T, 2) int64
         Indices into the palette.
-    of_slots : (2, S, U) int64
-        The mark of each unit in each slot, for both orders of the slot's colours.
+    of_slots : (O, S, P) int64
+        The mark of each part in each slot, for one or both orders of the slot's colours.
     """
 
     colors: Int64Array
@@ -169,13 +182,13 @@ class _Marks:
 
     @classmethod
     def of(cls, slots: Slots, layout: Layout) -> "_Marks":
-        """Return the marks of slots: one pair has a slot's two colours, and more units have them in turn."""
-        orders = np.stack([slots.colors, slots.colors[:, ::-1]])
-        if len(layout.units) == 1:
+        """Return the marks of slots: one pair has a slot's two colours, and more parts have them in turn."""
+        orders = np.stack([slots.colors] if slots.is_ordered else [slots.colors, slots.colors[:, ::-1]])
+        if len(layout.parts) == 1:
             colors, index = np.unique(orders.reshape(-1, 2), axis=0, return_inverse=True)
-            return cls(colors, index.reshape(2, -1, 1))
+            return cls(colors, index.reshape(len(orders), -1, 1))
         palette = np.arange(len(slots.palette))
-        return cls(np.stack([palette, palette], 1), orders[:, :, np.arange(len(layout.units)) % 2])
+        return cls(np.stack([palette, palette], 1), orders[:, :, np.arange(len(layout.parts)) % 2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,18 +274,17 @@ def _find(
     return _Found(np.stack(costs), np.stack(chosen), np.stack(scores))
 
 
-def _slot_costs(found: _Found, slots: Slots, marks: _Marks) -> Int64Array:
-    """Return the cost of each slot for one class, in both orders of its colours, (2, S) int64."""
-    units = np.arange(len(found.costs))
-    return np.asarray(found.costs[units, slots.bands[:, np.newaxis], marks.of_slots].sum(-1))
+def _slot_costs(found: _Found, layout: Layout, slots: Slots, marks: _Marks) -> Int64Array:
+    """Return the cost of each slot for one class, in each order of its colours, (O, S) int64."""
+    return np.asarray(found.costs[np.array(layout.parts), slots.bands, marks.of_slots].sum(-1))
 
 
-def _assign(found: list[_Found], slots: Slots, marks: _Marks) -> list[tuple[int, int]]:
+def _assign(found: list[_Found], layout: Layout, slots: Slots, marks: _Marks) -> list[tuple[int, int]]:
     """Give each class a slot of its own, so that the sum of costs is least; return the order and the slot of each."""
     # Imported here: only this search needs it.
     from scipy.optimize import linear_sum_assignment
 
-    costs = np.stack([_slot_costs(of_class, slots, marks) for of_class in found])
+    costs = np.stack([_slot_costs(of_class, layout, slots, marks) for of_class in found])
     _, chosen = linear_sum_assignment(costs.min(1).astype(np.float64))
     orders = costs[np.arange(len(found)), :, chosen].argmin(1)
     return list(zip(orders.tolist(), chosen.tolist(), strict=True))
@@ -282,9 +294,9 @@ def _pixels(
     found: _Found, slot: tuple[int, int], layout: Layout, slots: Slots, marks: _Marks, width: int
 ) -> tuple[Int64Array, NDArray[np.uint8], NDArray[np.float64]]:
     """Return the positions, colours and scores of a class's pixels in a slot."""
-    band, pixels = int(slots.bands[slot[1]]), []
-    for number, places in enumerate(layout.units):
-        mark = marks.of_slots[(*slot, number)]
+    pixels = []
+    for part, number in enumerate(layout.parts):
+        places, band, mark = layout.units[number], slots.bands[slot[1], part], marks.of_slots[(*slot, part)]
         at = number, band, mark
         place = int(found.places[at])
         row, column = places[place % len(places)]
