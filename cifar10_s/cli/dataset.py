@@ -42,7 +42,7 @@ def search_command(
         str,
         typer.Option(
             help="mean-over-variance (the paper's Eq. 2), mean-over-std or mean-minus-variance; or spread, for 2 or "
-            "more pixels that survive augmentation, or patches, for two square patches (18 pixels: 3×3)."
+            "more pixels that survive augmentation, or patches, for two or four square patches (18 or 36 pixels: 3×3)."
         ),
     ] = "mean-over-variance",
     pixels: Annotated[int, typer.Option(help="Number of pixels per class, each at another position.")] = 1,

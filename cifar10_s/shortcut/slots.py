@@ -90,9 +90,9 @@ def make_pair_slots(channels: int, classes: int, bands: int, top: int) -> Slots:
         If there are more classes than slots.
     """
     places = list(combinations(range(bands), 2))
-    palette = [(0,) * channels, (top,) * channels]
+    first = list(dict.fromkeys([(0,) * channels, (top,) * channels, *_colors(channels, 2, top)]))
     for levels in range(2, 2 + top // DISTANCE):
-        palette += [color for color in _colors(channels, levels, top) if color not in palette]
+        palette = first + [color for color in _colors(channels, levels, top) if color not in first]
         if len(places) * len(palette) ** 2 >= classes:
             break
     most = len(places) * len(palette) ** 2

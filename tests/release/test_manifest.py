@@ -188,12 +188,17 @@ def test_what_is_recorded_as_another_variant_is_not_that_one(name):
 def test_a_twin_is_its_base_with_pixels():
     twins = {name: recipe for name, recipe in CONFIGURATIONS.items() if recipe.base is not None}
     methods = [recipe for recipe in CONFIGURATIONS.values() if recipe.method is not None and recipe.base is None]
-    assert len(twins) == 3 * len(methods)
+    assert len(twins) == 4 * len(methods)
     for recipe in twins.values():
         base = CONFIGURATIONS[recipe.base]
         assert (base.objective, base.base) == (None, None)
         assert recipe.method is base.method
-        assert (recipe.objective, recipe.pixels) in [("mean-over-variance", 1), ("spread", 2), ("patches", 18)]
+        assert (recipe.objective, recipe.pixels) in [
+            ("mean-over-variance", 1),
+            ("spread", 2),
+            ("patches", 18),
+            ("patches", 36),
+        ]
     order = list(CONFIGURATIONS)
     assert all(order.index(recipe.base) < order.index(name) for name, recipe in twins.items())
 

@@ -456,7 +456,7 @@ def test_entry_points_are_listed_and_not_imported(package, monkeypatch):
     assert {"shift", "shift-ops", "shift-ops-spread-2"} <= listed["configurations"].keys()
     with pytest.raises(
         UsageError,
-        match=r"'shaft' \(did you mean shift\?\): .*random-samplewise-ops-patches-2, all, shift, your own as",
+        match=r"'shaft' \(did you mean shift\?\): .*random-samplewise-ops-patches-4, all, shift, your own as",
     ):
         select(["shaft"])
 

@@ -23,7 +23,7 @@ from cifar10_s.release.recipes import CONFIGURATIONS
 from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import arrange
-from cifar10_s.shortcut.slots import highest_level, make_slots
+from cifar10_s.shortcut.slots import highest_level, make_pair_slots, make_slots
 from cifar10_s.shortcut.spread import INVISIBLE, UNIT, check_spread, find_patches, find_spread
 from cifar10_s.shortcut.survival import crop_survival, measure_survival, randaugment_survival
 
@@ -40,15 +40,15 @@ def square(row, column, patch):
     return list(product(range(row, row + patch), range(column, column + patch)))
 
 
-def noise_and_signal(members, row, column, color, patch=1):
+def noise_and_signal(members, row, column, color, patch=1, top=TOP):
     """Return both in exact fractions, summed over a patch, from the images of a class."""
-    parts = [noise_and_signal_of_pixel(members, *at, color) for at in square(row, column, patch)]
+    parts = [noise_and_signal_of_pixel(members, *at, color, top) for at in square(row, column, patch)]
     return tuple(map(sum, zip(*parts)))
 
 
-def noise_and_signal_of_pixel(members, row, column, color):
+def noise_and_signal_of_pixel(members, row, column, color, top):
     values = [[int(level) for level in image[row, column]] for image in members]
-    signs = [1 if 2 * level < TOP else -1 for level in color]
+    signs = [1 if 2 * level < top else -1 for level in color]
     sums = [sum(sign * level for sign, level in zip(signs, value)) for value in values]
     mean = Fraction(sum(sums), len(sums))
     noise = sum((Fraction(one) - mean) ** 2 for one in sums) / len(sums)
@@ -68,7 +68,7 @@ def least_costs(images, layout, slots):
     for label in range(len(images.class_names)):
         members = images.pixels[images.labels == label]
         of_class = []
-        for band, pair in zip(slots.bands, slots.colors.tolist()):
+        for (band, *_), pair in zip(slots.bands, slots.colors.tolist()):
             tried = []
             for colors in (pair, pair[::-1]):
                 total = 0
@@ -90,13 +90,13 @@ def least_costs(images, layout, slots):
     return np.array(costs)
 
 
-def cost_of(shortcut, images, patch=1):
+def cost_of(shortcut, images, patch=1, top=TOP):
     """Return the sum of the costs of the pairs of a shortcut."""
     total = 0
     for label, (positions, colors) in enumerate(zip(shortcut.positions.tolist(), shortcut.colors.tolist())):
         members = images.pixels[images.labels == label]
         first = slice(0, None, patch**2)
-        parts = [noise_and_signal(members, *at, c, patch) for at, c in zip(positions[first], colors[first])]
+        parts = [noise_and_signal(members, *at, c, patch, top) for at, c in zip(positions[first], colors[first])]
         total += sum(cost(parts[i : i + 2]) for i in range(0, len(parts), 2))
     return total
 
@@ -154,15 +154,81 @@ def test_no_other_assignment_of_patches_costs_less(seed, size, channels, classes
     assert crop_survival(shortcut, size, augmentation).lost == (0,) * classes
 
 
-@pytest.mark.parametrize("side", [2, 3, 4])
-def test_patches_of_any_side(side):
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.sampled_from([(13, 9), (16, 11), (19, 10)]),
+    channels=st.sampled_from([1, 3]),
+    classes=st.integers(1, 3),
+    levels=st.sampled_from([2, 256]),
+)
+def test_no_other_assignment_of_two_pairs_costs_less(seed, size, channels, classes, levels):
+    images = make_images(
+        seed=seed, count=8, height=size[0], width=size[1], channels=channels, classes=classes, levels=levels
+    )
+    augmentation = Augmentation(padding=1, hole=(4, 4), shift=(1, 1), inverted=180)
+    shortcut = find_patches(images, on_cpu(), pixels=16, augmentation=augmentation)
+    unit = (size[0] - 4) // 3
+    columns = range(1, (size[1] - 5) // 2)
+    costs = []
+    for label in range(classes):
+        members = images.pixels[images.labels == label]
+        best = {
+            (row, level): min(
+                cost([noise_and_signal(members, 1 + row * unit, at, [level] * channels, 2, 178) for at in pair])
+                for pair in ((left, size[1] - 2 - left) for left in columns)
+            )
+            for row, level in product((0, 1, 3), (0, 178))
+        }
+        slots = product([(0, 1), (0, 3), (1, 3)], product((0, 178), repeat=2))
+        costs.append([sum(best[at] for at in zip(rows, of_rows)) for rows, of_rows in slots])
+    costs = np.array(costs)
+    assert costs.shape == (classes, 12)
+    least_sum = min(sum(costs[range(classes), list(chosen)]) for chosen in permutations(range(12), classes))
+    assert cost_of(shortcut, images, 2, 178) == least_sum
+    assert crop_survival(shortcut, size, augmentation).lost == (0,) * classes
+
+
+@pytest.mark.parametrize(("shape", "pixels", "classes"), [((32, 32, 3), 36, 12), ((40, 32, 1), 16, 12)])
+def test_two_pairs_are_told_apart_by_distance_and_brightness_alone(shape, pixels, classes):
+    """What is left after any translation along the rows, any order of the channels, and in grey."""
+    images = make_images(seed=8, count=60, height=shape[0], width=shape[1], channels=shape[2], classes=classes)
+    shortcut = cifar10_s.search(images, objective="patches", pixels=pixels, device="cpu")
+    told = set()
+    for label in range(classes):
+        first, right, second, _ = (mark for mark in shortcut.marks(label))
+        assert first.rows == right.rows
+        distance = int(second.rows.split("-")[0]) - int(first.rows.split("-")[0])
+        levels = [set(mark.color.tolist()) for mark in (first, second)]
+        assert all(len(of_mark) == 1 for of_mark in levels)
+        told.add((distance, *(of_mark.pop() for of_mark in levels)))
+    assert len(told) == classes
+    distances = sorted({distance for distance, *_ in told})
+    assert [distance / distances[0] for distance in distances] == [1, 2, 3]
+    assert {level for _, *levels in told for level in levels} == {0, 178}
+
+
+def test_two_pairs_for_many_classes_have_colours():
+    images = make_images(seed=9, count=400, height=32, width=32, classes=200)
+    shortcut = cifar10_s.search(images, objective="patches", pixels=36, device="cpu")
+    bands = [tuple(mark.rows for mark in shortcut.marks(label))[::2] for label in range(200)]
+    colors = [tuple(tuple(mark.color.tolist()) for mark in shortcut.marks(label))[::2] for label in range(200)]
+    assert len(set(zip(bands, colors))) == 200
+    # Three pairs of bands, and as few colours as are enough.
+    assert len({color for of_class in colors for color in of_class}) <= 9
+
+
+@pytest.mark.parametrize(("side", "number"), [(2, 2), (3, 2), (4, 2), (2, 4), (3, 4), (4, 4)])
+def test_patches_of_any_side(side, number):
     images = make_images(seed=6, count=30, height=32, width=32, classes=10)
-    shortcut = cifar10_s.search(images, objective="patches", pixels=2 * side**2, device="cpu")
+    shortcut = cifar10_s.search(images, objective="patches", pixels=number * side**2, device="cpu")
+    assert [len(shortcut.marks(label)) for label in range(10)] == [number] * 10
     for positions in shortcut.positions.tolist():
-        first, second = positions[: side**2], positions[side**2 :]
-        assert [tuple(at) for at in first] == square(*first[0], side)
-        assert [tuple(at) for at in second] == square(*second[0], side)
-        assert first[0][1] + second[-1][1] == 31
+        for start in range(0, len(positions), 2 * side**2):
+            first, second = positions[start:][: side**2], positions[start + side**2 :][: side**2]
+            assert [tuple(at) for at in first] == square(*first[0], side)
+            assert [tuple(at) for at in second] == square(*second[0], side)
+            assert first[0][1] + second[-1][1] == 31
     for found in measure_survival(shortcut, (32, 32)).values():
         assert found.lost_share < 0.002
         assert found.accuracy > 0.98
@@ -172,14 +238,18 @@ def test_patches_of_any_side(side):
 def test_a_median_filter_leaves_the_middle_of_patches_and_no_single_pixel(shape):
     images = make_images(seed=5, count=40, height=shape[0], width=shape[1], channels=shape[2], classes=4)
     kept = {}
-    for objective, pixels, middles in (("patches", 18, [4, 13]), ("spread", 2, [0, 1])):
+    for objective, pixels, middles in (
+        ("patches", 36, [4, 13, 22, 31]),
+        ("patches", 18, [4, 13]),
+        ("spread", 2, [0, 1]),
+    ):
         shortcut = cifar10_s.search(images, objective=objective, pixels=pixels, device="cpu")
         smoothed = ndimage.median_filter(shortcut.stamp(images).pixels, (1, 3, 3, 1))
         rows, columns = shortcut.positions[images.labels][:, middles].T
         seen = smoothed[np.arange(len(images)), rows, columns]
-        kept[objective] = (seen == shortcut.colors[images.labels][:, middles].swapaxes(0, 1)).all(-1).mean()
-    assert kept["patches"] == 1
-    assert kept["spread"] < 0.2
+        kept[pixels] = (seen == shortcut.colors[images.labels][:, middles].swapaxes(0, 1)).all(-1).mean()
+    assert kept[36] == kept[18] == 1
+    assert kept[2] < 0.2
 
 
 def test_scores_are_signal_to_noise():
@@ -285,7 +355,7 @@ def test_slots_are_of_as_few_colors_as_possible(channels, classes, bands, colors
     assert made.palette.shape == (colors, channels)
     assert len({tuple(color) for color in made.palette.tolist()}) == colors
     assert len(made.bands) == len(made.colors) == slots >= classes
-    assert len({(band, *sorted(pair)) for band, pair in zip(made.bands.tolist(), made.colors.tolist())}) == slots
+    assert len({(*band, *sorted(pair)) for band, pair in zip(made.bands.tolist(), made.colors.tolist())}) == slots
     levels = np.unique(made.palette)
     assert np.diff(levels).min() >= 9
 
@@ -341,10 +411,12 @@ def test_what_does_not_fit_is_one_line(size, classes, pixels, line):
 @pytest.mark.parametrize(
     ("size", "pixels", "line"),
     [
-        *((32, pixels, r"pixels: expected two squares of them per class with the objective patches, such as 18 for two "
-                       rf"patches of 3×3, got {pixels}") for pixels in (-8, 0, 1, 2, 9, 17, 19)),
+        *((32, pixels, r"pixels: expected two or four squares of them per class with the objective patches, such as 18 "
+                       rf"for two patches of 3×3, got {pixels}") for pixels in (-8, 0, 1, 2, 4, 9, 17, 19, 35)),
         (8, 18, r"images of 8×8 have no room for two patches of 3×3 that survive crops of padding 1, translations by "
                 r"1 and a hole 4 wide: expected at least 17×17; use larger images, or another objective"),
+        (16, 36, r"images of 16×16 have no room for two pairs of patches of 3×3 that survive crops of padding 2 and a "
+                 r"hole 8 wide: expected at least 19×19; use larger images, smaller patches, or another objective"),
     ],
 )  # fmt: skip
 def test_patches_that_do_not_fit_are_one_line(size, pixels, line):
@@ -352,8 +424,16 @@ def test_patches_that_do_not_fit_are_one_line(size, pixels, line):
         cifar10_s.search(make_images(height=size, width=size), objective="patches", pixels=pixels, device="cpu")
 
 
+def test_more_classes_than_marks_of_two_pairs_are_one_line():
+    with pytest.raises(
+        UsageError, match=r"^3000 classes are more than the 972 marks of two pairs of patches of 1 channel"
+    ):
+        make_pair_slots(1, 3000, 3, 178)
+
+
 @pytest.mark.parametrize(
-    ("objective", "pixels", "side"), [("spread", 2, 4), ("patches", 8, 8), ("patches", 8, 12), ("patches", 18, 16)]
+    ("objective", "pixels", "side"),
+    [("spread", 2, 4), ("patches", 8, 8), ("patches", 8, 12), ("patches", 18, 16), ("patches", 36, 18)],
 )
 def test_the_size_that_is_said_to_be_needed_fits_and_is_the_smallest(objective, pixels, side):
     def search(height, width):
