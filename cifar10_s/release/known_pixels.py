@@ -36,5 +36,11 @@ KNOWN_PIXELS: Mapping[str, Mapping[str, str]] = {
         "cuda-ops-patches-2": "4893eed7ea8650d83795be10055d17c955679f471f625b0625b17789efae6a65",
         "random-classwise-ops-patches-2": "3787ec4c347b23ed8ed71ecf3031442c48444731366d103508583e775e981dd7",
         "random-samplewise-ops-patches-2": "6b70b25ef92d764a280344dd243286793ee1626540847c448960dd1b9764a5d4",
+        "ops-patches-4": "bd7b40ca20e9dd0b8073e3160c5ea67dc3d93e89416147e22e04609dbdb85bcc",
+        "lsp-ops-patches-4": "683975c143622ac3c5a7edaccdedbdde043cf12a8d74b67476720adf3408145b",
+        "ar-ops-patches-4": "50d083f1a6bd45057d18b75b69a38f097ac96d3c98824233414d25a19a4ec874",
+        "cuda-ops-patches-4": "aff4e56b7ab57aadcd7dd41325e4a4a21a85d48a8d2c044c92ed9a875d5beaa5",
+        "random-classwise-ops-patches-4": "51622fde902741f98c9d95d4d5cc5513f095e4be5014a1dd75a7c67d13ec88df",
+        "random-samplewise-ops-patches-4": "1fa6a7d61affe0443e5d2c1e80943a8df1291c872474f0b67cf0393ef7b34526",
     },
 }
