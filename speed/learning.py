@@ -26,7 +26,7 @@ from cifar10_s.nn.runtime import Runtime
 from cifar10_s.nn.trainer import Trainer
 from cifar10_s.release.reader import Release
 from speed import limits
-from speed.plain import plain_pgd, plain_training
+from speed.plain import decoded_arrays, plain_arrays, plain_pgd, plain_training
 from speed.timing import least, median, once, row
 
 # Images on which they are timed, and steps of noise.
@@ -153,8 +153,12 @@ def measure_released(folder: Path, cache: Path, codec: float) -> list[dict[str, 
         cold = once(lambda: released.train("ops"))
         warm = median(lambda: released.train("ops"), repeats=3)
         copied = limits.copying(released.train("ops").pixels)
+        plain_arrays(folder, "ops")
+        plain, decoded = (median(partial(read, folder, "ops"), repeats=3) for read in (plain_arrays, decoded_arrays))
     scale = 50_000 / released.configurations["ops"].rows
     return [
         row("read 50,000 released images: decoded", scale * cold, "s", "3 or less", scale * codec),
         row("read 50,000 released images: from the cache", scale * warm, "s", "0.3 or less", scale * copied),
+        row("read 50,000 released images: with `datasets` and Pillow alone", scale * plain, "s", "3 or less"),
+        row("read 50,000 released images: decoded by `datasets`", scale * decoded, "s"),
     ]

@@ -1,14 +1,17 @@
 """The plain ways that `make speed` compares with; the plain search is an oracle of the tests too."""
 
 import random
+from io import BytesIO
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import ImageOps
 from PIL.Image import fromarray
+from PIL.PngImagePlugin import PngImageFile
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -42,6 +45,27 @@ def plain_parquet(pixels: NDArray[np.uint8], labels: NDArray[np.int64], names: l
     columns = {"img": [fromarray(image) for image in pixels], "label": labels}
     dataset = datasets.Dataset.from_dict(columns).cast_column("img", datasets.Image())
     dataset.cast_column("label", datasets.ClassLabel(names=names)).to_parquet(path)
+
+
+def plain_arrays(folder: Path, name: str) -> NDArray[np.uint8]:
+    """Read the training images of a configuration as docs/use.md does, with `datasets` and Pillow alone."""
+    import datasets
+
+    rows: Any = datasets.load_dataset(str(folder), name, split="train").with_format("arrow")[:]
+    files = rows["img"].combine_chunks().field("bytes").to_pylist()
+    decode: Any = PngImageFile
+    pixels = np.empty((len(files), *np.shape(decode(BytesIO(files[0])))), np.uint8)
+    for i, file in enumerate(files):
+        pixels[i] = decode(BytesIO(file))
+    return pixels
+
+
+def decoded_arrays(folder: Path, name: str) -> NDArray[np.uint8]:
+    """Read the training images of a configuration as `datasets` decodes them."""
+    import datasets
+
+    train: Any = datasets.load_dataset(str(folder), name, split="train")
+    return np.stack([np.asarray(image) for image in train["img"]])
 
 
 class PlainImages(Dataset[tuple[Tensor, int]]):
