@@ -67,7 +67,7 @@ PARSED = {
         (
             "cifar10-s apply <namespace>/imagenet100-s --source imagenet",
             "cifar10-s push imagenet100-s --repo-id <namespace>/imagenet100-s",
-            "cifar10-s apply <namespace>/imagenet100-s@v1.0.0 --source /path/to/imagenet --output imagenet100-s",
+            "cifar10-s apply <namespace>/imagenet100-s@v1.0.0 --source /path/to/imagenet --output imagenet100",
         ),
         "needs ImageNet; `tests/builder/test_from_recipe.py` does the same with small images",
     ),
