@@ -1,5 +1,6 @@
 """Where the pixels of a shortcut that survives augmentation can be: in pairs and bands (see `spread`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
@@ -7,6 +8,9 @@ from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.shortcut import SPREAD
 from cifar10_s.shortcut.survival import pixel_survival
+
+# More rows or columns than any image has.
+_ENOUGH = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def arrange(height: int, width: int, pixels: int, augmentation: Augmentation, pa
         raise UsageError(
             f"images of {size} have no {room} that survive crops of padding {padding}, translations by "
             f"{augmentation.shift[0]} and a hole {augmentation.hole[1]} wide: expected at least "
-            f"{_smallest(height, width, augmentation, patch)}; use larger images, or another objective"
+            f"{_smallest(height, width, augmentation, patch, _has_room)}; use larger images, or another objective"
         )
     margin, more, (rows, far) = _margin(augmentation), patch - 1, _room(height, width, augmentation, patch)
     number = (rows + 2 * padding) // (2 * padding + patch)
@@ -90,15 +94,11 @@ def arrange_pairs(height: int, width: int, augmentation: Augmentation, patch: in
         If so many patches do not fit.
     """
     if not _has_room_for_pairs(height, width, augmentation, patch):
-        side = next(
-            side
-            for side in count(min(height, width))
-            if _has_room_for_pairs(side, side, Augmentation.of(side, side), patch)
-        )
+        smallest = _smallest(height, width, augmentation, patch, _has_room_for_pairs)
         raise UsageError(
             f"images of {height}×{width} have no room for two pairs of patches of {patch}×{patch} that survive crops "
-            f"of padding {augmentation.padding} and a hole {augmentation.hole[1]} wide: expected at least "
-            f"{side}×{side}; use larger images, smaller patches, or another objective"
+            f"of padding {augmentation.padding} and a hole {augmentation.hole[1]} wide: expected at least {smallest}; "
+            "use larger images, smaller patches, or another objective"
         )
     padding, unit = augmentation.padding, _unit(height, augmentation, patch)
     bands = tuple(range(start, start + patch) for start in (padding, padding + unit, padding + 3 * unit))
@@ -134,12 +134,19 @@ def _has_room(height: int, width: int, augmentation: Augmentation, patch: int) -
     return rows >= patch and far >= augmentation.padding
 
 
-def _smallest(height: int, width: int, augmentation: Augmentation, patch: int) -> str:
-    """Return the size that images need, where the usual augmentation grows with them, and any other does not."""
+def _smallest(
+    height: int,
+    width: int,
+    augmentation: Augmentation,
+    patch: int,
+    has_room: Callable[[int, int, Augmentation, int], bool],
+) -> str:
+    """Return the size that images need: the usual augmentation grows with them, and any other does not."""
     if augmentation == Augmentation.of(height, width):
-        side = next(
-            side for side in count(min(height, width)) if _has_room(side, side, Augmentation.of(side, side), patch)
-        )
+        sides = count(min(height, width))
+        side = next(side for side in sides if has_room(side, side, Augmentation.of(side, side), patch))
         return f"{side}×{side}"
-    columns = 2 * (augmentation.padding + patch - 1) + max(1, augmentation.hole[1]) + 1
-    return f"{2 * _margin(augmentation) + patch}×{columns}"
+    # What is enough along one side does not depend on the other.
+    rows = next(rows for rows in count(height) if has_room(rows, _ENOUGH, augmentation, patch))
+    columns = next(columns for columns in count(width) if has_room(_ENOUGH, columns, augmentation, patch))
+    return f"{rows}×{columns}"

@@ -50,6 +50,11 @@ def highest_level(augmentation: Augmentation) -> int:
     return POSTERIZED if augmentation.inverted > WHITE else MIDDLE
 
 
+def brightest_level(augmentation: Augmentation) -> int:
+    """Return the highest even level that is not inverted; at least `MIDDLE`, which inversion leaves as it is."""
+    return max((augmentation.inverted - 1) // 2 * 2, MIDDLE)
+
+
 def make_slots(channels: int, classes: int, bands: int, top: int, parts: int = 1) -> Slots:
     """Return at least as many slots as classes, of as few colours as possible; all parts of a slot are in one band.
 

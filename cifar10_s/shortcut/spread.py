@@ -43,7 +43,7 @@ from cifar10_s.shortcut.layout import Layout, arrange, arrange_pairs
 from cifar10_s.shortcut.moments import Int64Array, channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
 from cifar10_s.shortcut.shortcut import PATCHES, SPREAD, Shortcut, patch_side
-from cifar10_s.shortcut.slots import Slots, highest_level, make_pair_slots, make_slots
+from cifar10_s.shortcut.slots import Slots, brightest_level, highest_level, make_pair_slots, make_slots
 
 # Two or four patches of 3×3 pixels. A median of 3×3 removes their corners alone, and smaller patches as a whole.
 PATCH_PIXELS, FOUR_PATCHES = 18, 36
@@ -147,14 +147,15 @@ def check_patches(
             f"pixels: expected two or four squares of them per class with the objective {PATCHES}, such as 18 for two "
             f"patches of 3×3, got {pixels}"
         )
+    height, width, channels = images.shape[1:]
+    if side > min(height, width):
+        raise UsageError(f"pixels: expected squares that fit images of {height}×{width}, got {side}×{side}")
     if pixels == 2 * side**2:
         return _check(images, 2, augmentation, side)
-    height, width, channels = images.shape[1:]
     augmentation = augmentation or Augmentation.of(height, width)
     layout = arrange_pairs(height, width, augmentation, side)
-    # An even level below those that are inverted; posterize drops the last bit.
-    top = (augmentation.inverted - 1) // 2 * 2
-    return layout, make_pair_slots(channels, len(images.class_names), len(layout.bands), top)
+    classes, top = len(images.class_names), brightest_level(augmentation)
+    return layout, make_pair_slots(channels, classes, len(layout.bands), top)
 
 
 def _check(images: Images, pixels: int, augmentation: Augmentation | None, patch: int) -> tuple[Layout, Slots]:

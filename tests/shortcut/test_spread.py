@@ -24,7 +24,7 @@ from cifar10_s.shortcut import spread
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import arrange
 from cifar10_s.shortcut.slots import highest_level, make_pair_slots, make_slots
-from cifar10_s.shortcut.spread import INVISIBLE, UNIT, check_spread, find_patches, find_spread
+from cifar10_s.shortcut.spread import INVISIBLE, UNIT, check_patches, check_spread, find_patches, find_spread
 from cifar10_s.shortcut.survival import crop_survival, measure_survival, randaugment_survival
 
 # Inverted, it is 127.
@@ -455,6 +455,23 @@ def test_the_size_is_said_for_an_augmentation_of_ones_own():
     with pytest.raises(UsageError, match="expected at least 11×12"):
         check_spread(make_images(height=10, width=12), augmentation=augmentation)
     check_spread(make_images(height=11, width=12), augmentation=augmentation)
+    with pytest.raises(UsageError, match="expected at least 17×14"):
+        check_patches(make_images(height=16, width=14), 16, augmentation)
+    check_patches(make_images(height=17, width=14), 16, augmentation)
+
+
+def test_patches_larger_than_the_images_are_refused_at_once():
+    with pytest.raises(
+        UsageError, match=r"^pixels: expected squares that fit images of 32×32, got 1000000000×1000000000"
+    ):
+        check_patches(make_images(height=32, width=32), 4 * 10**18)
+
+
+@pytest.mark.parametrize(("inverted", "level"), [(1, 128), (128, 128), (129, 128), (131, 130), (180, 178), (256, 254)])
+def test_the_brightest_level_is_even_and_not_inverted(inverted, level):
+    augmentation = Augmentation(padding=1, hole=(4, 4), shift=(1, 1), inverted=inverted)
+    _, slots = check_patches(make_images(height=16, width=14), 16, augmentation)
+    assert (slots.top, slots.palette.tolist()) == (level, [[0, 0, 0], [level] * 3])
 
 
 def test_a_class_without_images_is_named():
