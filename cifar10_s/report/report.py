@@ -154,7 +154,7 @@ class Report:
             if name not in TABLE_NAMES and name != ALL:
                 raise unknown("table", name, [*TABLE_NAMES, ALL])
         if self.records and not any(find_metric(self.measure).is_of(record) for record in self.records):
-            raise UsageError(f"measure: expected one of these records, got {self.measure}, which none of them measured")
+            raise UsageError(f"measure: expected one that a record has, got {self.measure}")
         expanded = dict.fromkeys(name for one in requested for name in (TABLE_NAMES if one == ALL else (one,)))
         tables = [
             FilledTable(layout, record_set, self.measure)

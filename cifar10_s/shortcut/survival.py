@@ -123,8 +123,9 @@ def crop_survival(shortcut: Shortcut, size: tuple[int, int], augmentation: Augme
     if sum(down.at.size * len(across.at) for _, down, across in sides) > MAX_OBSERVED_PIXELS:
         return None
     readings, counts = Readings.of(shortcut), _Counts(len(shortcut.positions))
+    plain = readings.plain
     for label, down, across in sides:
-        codes = (down.at[:, np.newaxis] * width + across.at) * readings.number + readings.plain[label] + 1
+        codes = (down.at[:, np.newaxis] * width + across.at) * readings.number + plain[label] + 1
         visible = down.inside[:, np.newaxis] & across.inside & ~(down.hidden[:, np.newaxis] & across.hidden)
         codes = (codes * visible).reshape(-1, codes.shape[-1])
         counts.add(label, codes, np.outer(down.views, across.views).ravel(), ~codes.any(1))
@@ -135,7 +136,8 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
     """Return what is left after crop, flip and two operations of RandAugment; None beyond `MAX_OBSERVED_PIXELS`.
 
     If an operation shows a pixel twice, the first copy counts. Autocontrast and equalize are taken to leave colours as
-    they are, and contrast and sharpness to see a level of 120 around a pixel: what they do depends on the image.
+    they are, and contrast and sharpness to see `randaugment_table.MEAN_LEVEL` around a pixel: what they do depends on
+    the image.
 
     Parameters
     ----------
@@ -143,6 +145,7 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
         See `crop_survival`; the hole does not matter.
     """
     readings, outside = Readings.of(shortcut), math.prod(size)
+    plain = readings.plain
     operations = pixel_operations(size, augmentation)
     # Views of the same effect, as a move, another one, and the colours that are read, with their number.
     effects: dict[tuple[bytes, ...], tuple[Int64Array, Int64Array, Int64Array, int]] = {}
@@ -151,7 +154,7 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
         effect = first.moves, second.moves, read
         key = tuple(array.tobytes() for array in effect)
         effects[key] = *effect, effects[key][-1] + 1 if key in effects else 1
-    if len(effects) * count_crops(augmentation) * readings.plain.size > MAX_OBSERVED_PIXELS:
+    if len(effects) * count_crops(augmentation) * plain.size > MAX_OBSERVED_PIXELS:
         return None
     counts = _Counts(len(shortcut.positions))
     for label, positions in enumerate(shortcut.positions):
@@ -160,7 +163,7 @@ def randaugment_survival(shortcut: Shortcut, size: tuple[int, int], augmentation
             places = more_moves[moves[shown]]
             visible = places < outside
             codes = np.where(visible, places * readings.number + read[label] + 1, 0)
-            lost = ~(visible & (read[label] == readings.plain[label])).any(1)
+            lost = ~(visible & (read[label] == plain[label])).any(1)
             counts.add(label, codes, np.full(len(codes), weight), lost)
     return counts.survival(count_crops(augmentation) * len(operations) ** 2)
 
