@@ -22,7 +22,8 @@ def load_plain(
 ) -> Any:
     """Read a pickle of plain values and arrays; Python 2 strings become bytes.
 
-    Arrays may be alone, or in a list, a tuple or the values of a dictionary. It takes the memory of the arrays.
+    Arrays may be alone, in a list, a tuple or the values of a dictionary, or in tuples in a list. It takes the memory
+    of the arrays.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def _plain(content: Any, types: Collection[str]) -> Any:
     if isinstance(content, dict):
         return {key: array(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [array(value) for value in content]
+        return [tuple(map(array, value)) if isinstance(value, tuple) else array(value) for value in content]
     return array(content)
 
 

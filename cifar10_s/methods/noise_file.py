@@ -85,7 +85,8 @@ def read_noise(
     are levels, and so are floats if any is beyond ±1; otherwise floats are for x in [0, 1].
 
     A file of perturbed images is taken too, uint8 or in [0, 1] or 0-255: their noise is what differs from the clean
-    images. So NTGA is published, and others are.
+    images. So NTGA is published, and others are. If each has its class beside it, as DUNE's do, they may be sorted by
+    class.
 
     It takes the memory of the levels, and of the file's array if it cannot be memory-mapped (``.npz``, bfloat16).
 
@@ -117,7 +118,7 @@ def read_noise(
     if not may_be_images:
         _check_type(array)
     kind, axes = _match(array, shape, {"sample-wise": images, "class-wise": classes})
-    order = array.order if kind == "sample-wise" else None
+    order = _order(array, clean) if kind == "sample-wise" else None
     levels, lowest, highest = _convert(array.load(), axes, shape, order)
     reach = np.maximum(highest, -lowest)
     each = "image" if kind == "sample-wise" else "class"
@@ -139,6 +140,23 @@ def read_noise(
     _check_reach(path, each, reach, linf, unit, levels)
     _check_norm(path, each, levels, l2, unit)
     return NoiseFile(path.name, hash_file(path), kind, unit, levels, bool(lowest.min() >= 0), of_images)
+
+
+def _order(array: ArrayFile, clean: Images | None) -> NDArray[Any] | None:
+    """Return the number of the image that each row is for; None if they are in order.
+
+    Rows with labels are for the images of their class, in order.
+    """
+    if array.labels is None or clean is None:
+        return array.order
+    if not np.array_equal(np.sort(array.labels), np.sort(clean.labels)):
+        raise UsageError(
+            f"{array.path}: expected the classes beside its arrays to be as frequent as those of the images, got "
+            "others: use a file made for these images"
+        )
+    order = np.empty(len(clean), np.int64)
+    order[np.argsort(array.labels, kind="stable")] = np.argsort(clean.labels, kind="stable")
+    return order
 
 
 def _check_type(array: ArrayFile) -> None:

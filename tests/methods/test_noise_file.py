@@ -12,6 +12,7 @@ import tempfile
 import tracemalloc
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from support.images import photographs
 
 from cifar10_s.data.array_files import npy as numpy_file
 from cifar10_s.data.array_files import torch_pt as torch_file
@@ -294,6 +296,45 @@ def test_a_tensor_of_torch_in_a_file_called_pickle(tmp_path):
     levels = make_levels()
     write_pt(tmp_path / "em", levels, "int8").rename(tmp_path / "em.pkl")
     assert np.array_equal(read(tmp_path / "em.pkl").levels, levels)
+
+
+def pairs_by_class(images, dtype=np.float32):
+    """Return images in [0, 1], sorted by class, each with its class, as DUNE is published."""
+    rows = np.asarray(images.pixels.transpose(0, 3, 1, 2) / 255, dtype)
+    return [(rows[i], int(images.labels[i])) for i in np.argsort(images.labels, kind="stable")]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_images_sorted_by_class_as_dune_publishes_them(tmp_path, protocol):
+    clean, levels = photographs(count=30, shape=SHAPE, classes=4), make_levels((30, *SHAPE))
+    perturbed = clean.with_pixels(to_uint8(clean.pixels + levels))
+    (tmp_path / "DUNE.pkl").write_bytes(pickle.dumps(pairs_by_class(perturbed), protocol))
+    options = {"shape": SHAPE, "images": 30, "classes": 4, "linf": LINF, "clean": clean}
+    noise = read_noise(tmp_path / "DUNE.pkl", **options)
+    assert noise.of_images
+    assert np.allclose(noise.levels, levels, atol=1e-4)
+    # Those of other classes are not for these images.
+    others = replace(clean, labels=(clean.labels + 1) % 4)
+    with pytest.raises(UsageError, match=r"DUNE.pkl: expected the classes beside its arrays .* use a file made for"):
+        read_noise(tmp_path / "DUNE.pkl", **options | {"clean": others})
+
+
+@pytest.mark.parametrize(
+    "break_",
+    [
+        lambda pairs: [*pairs[:3], pairs[3][:1], *pairs[4:]],
+        lambda pairs: [*pairs[:-1], (pairs[-1][0][:, :2], 0)],
+        lambda pairs: [(array, str(label)) for array, label in pairs],
+        lambda pairs: [(array, 2**70) for array, label in pairs],
+        lambda pairs: [(label, array) for array, label in pairs],
+        lambda pairs: [],
+    ],
+)
+def test_pairs_that_are_none_get_a_line(tmp_path, break_):
+    pairs = pairs_by_class(photographs(count=IMAGES, shape=SHAPE, classes=CLASSES))
+    (tmp_path / "DUNE.pkl").write_bytes(pickle.dumps(break_(pairs)))
+    with pytest.raises((UsageError, SourceError), match=r"DUNE\.pkl: "):
+        read(tmp_path / "DUNE.pkl")
 
 
 @pytest.mark.parametrize("kind", [list, tuple])

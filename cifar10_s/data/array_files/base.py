@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cifar10_s.common.transfers import check_fetched
@@ -40,6 +41,8 @@ class ArrayFile:
         The position of its first byte in the file; None if its bytes are not there in C order.
     order : (N,) integers
         The number of the image that each row of the array is for; None if they are in order.
+    labels : (N,) integers
+        The class of the image that each row is for, if the file has it: the rows may be sorted by class.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class ArrayFile:
     read: Callable[[], NDArray[Any]]
     offset: int | None = None
     order: NDArray[Any] | None = None
+    labels: NDArray[np.int64] | None = None
 
     def load(self) -> NDArray[Any]:
         """Return the array, memory-mapped if the format allows; bfloat16 becomes float32.

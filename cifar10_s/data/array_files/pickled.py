@@ -1,4 +1,4 @@
-"""Arrays in ``.pkl`` and ``.pickle``, as REM publishes its noise."""
+"""Arrays in ``.pkl`` and ``.pickle``, as REM publishes its noise, and DUNE its images."""
 
 import mmap
 import zipfile
@@ -14,16 +14,31 @@ from cifar10_s.data.unpickling import NUMBERS, load_plain
 
 
 def open_pickle(path: Path) -> ArrayFile:
-    """Open a pickled array, or a list or dictionary of arrays; it is read into memory, and no code in it is run."""
+    """Open a pickled array, a list or dictionary of arrays, or a list of pairs of an array and its image's class.
+
+    It is read into memory, and no code in it is run.
+    """
     if zipfile.is_zipfile(path):
         return open_torch(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         content = load_plain(
             data, str(path), NUMBERS, "save the noise with np.save; if the file is not yours, do not use it"
         )
+    if _are_pairs(content):
+        rows, labels = zip(*content, strict=True)
+        array = np.stack(rows)
+        return ArrayFile(path, array.shape, array.dtype.name, lambda: array, labels=np.array(labels, np.int64))
     arrays = _arrays(content)
     array = arrays[choose(path, arrays, lambda name: arrays[name].ndim)]
     return ArrayFile(path, array.shape, array.dtype.name, lambda: array)
+
+
+def _are_pairs(content: Any) -> bool:
+    """Return whether it is a list of arrays of one shape and type, each with an integer, as data loaders take them."""
+    if not (isinstance(content, list) and content and all(isinstance(one, tuple) and len(one) == 2 for one in content)):
+        return False
+    typed = all(isinstance(row, np.ndarray) and type(label) is int for row, label in content)
+    return typed and len({(row.shape, row.dtype) for row, _ in content}) == 1
 
 
 def _arrays(content: Any) -> dict[str, NDArray[Any]]:
