@@ -19,7 +19,7 @@ from cifar10_s.data.images import Images, OtherLabels, Rows, part_size, values_s
 from cifar10_s.data.provenance import HUB_NAME
 from cifar10_s.data.sources.choices import NO_CHOICES, Choices
 from cifar10_s.data.sources.splits import open_splits
-from cifar10_s.release.compose import Composition, check_time, compose
+from cifar10_s.release.compose import Composition, check_fit, check_time, compose
 from cifar10_s.release.layout import IMAGE_COLUMN, LABEL_COLUMN, TRAIN
 from cifar10_s.release.metrics.survey import Survey, Surveyed, Surveyor
 from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, Recipe, find_recipe
@@ -233,6 +233,7 @@ def load(
     )
     if not builder.is_cached():
         # Computed before the library writes, which would replace any error by its own.
+        check_fit(recipe, builder.clean[TRAIN])
         if not yes:
             check_time([recipe], builder.clean[TRAIN], options)
         _ = builder.composition

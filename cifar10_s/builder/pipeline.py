@@ -163,7 +163,7 @@ def _check_applicable(recipes: Iterable[Recipe]) -> None:
 
 
 def _that_fit(recipes: list[Recipe], images: Images, names: Collection[str]) -> list[Recipe]:
-    """Return the recipes whose shortcuts fit the images, and those that are asked for by name; warn of the others."""
+    """Return the recipes that fit the images, and those that are asked for by name; warn of the others."""
     chosen, left_out = [], defaultdict[str, list[str]](list)
     for recipe in recipes:
         try:

@@ -66,6 +66,9 @@ class Method(ABC):
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """Return the bound on the perturbation of an (H, W, C) image."""
 
+    def check(self, images: Images) -> None:  # noqa: B027 (most methods take any images)
+        """Raise UsageError if the method cannot perturb these images: they are too small, or have too few classes."""
+
     def transform(self, images: Images, options: Options) -> Transform | None:
         """Return a function that perturbs any part of the images, or None (the default) if all are needed in memory.
 

@@ -23,7 +23,7 @@ from cifar10_s.errors import BuildError, UsageError
 from cifar10_s.methods.base import Bound, Method, add_noise
 from cifar10_s.methods.checkpoint import Checkpoint
 from cifar10_s.nn.crop_flip import CropAndFlip
-from cifar10_s.nn.networks.registry import make_network
+from cifar10_s.nn.networks.registry import make_network, network_for
 from cifar10_s.nn.runtime import Runtime
 from cifar10_s.nn.trainer import Trainer, batches
 
@@ -120,17 +120,14 @@ class Work:
         Raises
         ------
         UsageError
-            If there is no such network, or the images are too small for it.
+            As of `make_network`.
         """
         _, height, width, channels = self.images.pixels.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.random(name).integers(2**63)))
-            try:
-                net = make_network(
-                    self.method.network, channels=channels, size=(height, width), classes=len(self.images.class_names)
-                )
-            except UsageError as error:
-                raise UsageError(f"{self.method.name}: {error}; try its reduced recipe (--budget small)") from None
+            net = make_network(
+                self.method.network, channels=channels, size=(height, width), classes=len(self.images.class_names)
+            )
         return self.runtime.place(net)
 
     def trainer(self) -> Trainer:
@@ -268,6 +265,20 @@ class Learned(Method):
         """Return an ℓ∞ bound of ε levels."""
         return Bound(linf=math.floor(self.epsilon))
 
+    def check(self, images: Images) -> None:
+        """See `Method.check`: expected are two images and classes, and a size that the network takes."""
+        _, height, width, _ = images.shape
+        classes = len(np.unique(images.labels))
+        if min(len(images), classes) < 2:
+            raise UsageError(
+                f"{self.name}: expected images of two or more classes, got {len(images)} of {classes}: a network has "
+                "nothing to learn from them"
+            )
+        try:
+            network_for(self.network, (height, width))
+        except UsageError as error:
+            raise UsageError(f"{self.name}: {error}; try its reduced recipe (--budget small)") from None
+
     def noise_levels(self, images: Images, options: Options) -> NDArray[Any]:
         """See `Method.noise_levels`; errors as for `noise`."""
         return self.noise(images.load(), options) if self.made is None else self.made
@@ -288,22 +299,19 @@ class Learned(Method):
         Raises
         ------
         UsageError
-            If there is only one image or one class, from which a network cannot learn.
+            If the images do not fit; see `check`.
         BuildError
             If the cache cannot be written, or another process is computing the same noise.
         """
-        if min(len(images), len(np.unique(images.labels))) < 2:
-            raise UsageError(
-                f"{self.name}: expected images of two or more classes, got {len(images)} of "
-                f"{len(np.unique(images.labels))}: a network has nothing to learn from them"
-            )
+        self.check(images)
         runtime = Runtime.on(options.device)
         checkpoint = self.checkpoint(images, options.seed, runtime)
         with checkpoint.held():
             made = checkpoint.result()
             # A file of another shape, or beyond the bound, was not written by this method.
-            rows = len(images.class_names) if self.classwise else len(images)
-            if made is None or made.shape != (rows, *images.pixels.shape[1:]) or np.abs(made).max() > self.epsilon:
+            shape = images.pixels.shape[1:]
+            rows, linf = len(images.class_names) if self.classwise else len(images), self.bound(shape).linf
+            if made is None or made.shape != (rows, *shape) or np.abs(made).max() > linf:
                 work = Work(self, images, runtime, options.seed, round_size)
                 made = self._make(work, checkpoint)
         return made

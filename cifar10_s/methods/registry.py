@@ -4,6 +4,7 @@ from cifar10_s.methods.ar import Autoregressive
 from cifar10_s.methods.aue import AugmentedErrorMinimizing
 from cifar10_s.methods.base import Method
 from cifar10_s.methods.cuda import ClasswiseConvolution
+from cifar10_s.methods.dune import DualBranch
 from cifar10_s.methods.em import ErrorMinimizing, ErrorMinimizingClasswise
 from cifar10_s.methods.hypo import Hypocritical
 from cifar10_s.methods.lsp import LinearlySeparable
@@ -28,6 +29,7 @@ METHODS: dict[str, Method] = {
         UntargetedPoison(),
         SelfEnsemble(),
         Hypocritical(),
+        DualBranch(),
         InducedLinearization(),
         LinearlySeparable(),
         Autoregressive(),

@@ -1,4 +1,4 @@
-"""What TAP, SEP and HYPO share: a network is trained on the clean images, then noise follows its gradients."""
+"""What TAP, SEP, HYPO and DUNE share: a network is trained on the clean images, then noise follows its gradients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError
 from cifar10_s.methods.learned import Learned, Work
 from cifar10_s.nn.crop_flip import CropAndFlip
@@ -48,14 +49,18 @@ class Surrogate(Learned):
     restarts: int = 1
     augment: bool = False
 
-    def rounds(self, work: Work) -> Iterator[str]:
-        """See `Learned.rounds`: first a round is an epoch of training, then a block of images."""
-        classes = len(work.images.class_names)
+    def check(self, images: Images) -> None:
+        """See `Method.check`: the target must not be the image's own class, either."""
+        super().check(images)
+        classes = len(images.class_names)
         if self.offset and self.offset % classes == 0:
             raise UsageError(
                 f"{self.name}: with {classes} classes, its target (y + {self.offset}) mod {classes} is the image's own "
                 "class: use another method"
             )
+
+    def rounds(self, work: Work) -> Iterator[str]:
+        """See `Learned.rounds`: first a round is an epoch of training, then a block of images."""
         trainer = work.trainer()
         kept = work.keep("snapshots", nn.ModuleList(work.network("network") for _ in range(self.snapshots)))
         for epoch in range(work.done, self.epochs):
@@ -76,7 +81,7 @@ class Surrogate(Learned):
                 moved = self._moved(work, kept, number)
                 yield f"{(number + 1) / blocks:.0%} of the images, {moved:.0%} of the last block on target"
 
-    def _targets(self, work: Work, part: slice) -> Tensor:
+    def _targets(self, work: Work, part: slice | Tensor) -> Tensor:
         return (work.labels[part] + self.offset) % len(work.images.class_names)
 
     def _perturb(self, work: Work, kept: nn.ModuleList, part: slice) -> Tensor:

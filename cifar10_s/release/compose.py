@@ -33,7 +33,10 @@ class Composition:
 
 
 def check_fit(recipe: Recipe, images: Images) -> None:
-    """Raise UsageError if the images have no room for the shortcut of a recipe."""
+    """Raise UsageError if the images have no room for the shortcut of a recipe, or its method cannot perturb them."""
+    if recipe.method is not None:
+        with _one_line_errors(recipe.origin):
+            recipe.method.check(images)
     if recipe.objective is not None:
         SEARCHES[recipe.objective].check(images, recipe.pixels)
 

@@ -10,6 +10,7 @@ _NEURIPS = "Advances in Neural Information Processing Systems"
 _KDD = "ACM SIGKDD Conference on Knowledge Discovery and Data Mining"
 _CVPR = "IEEE/CVF Conference on Computer Vision and Pattern Recognition"
 _AAAI = "AAAI Conference on Artificial Intelligence"
+_ICML = "International Conference on Machine Learning"
 _NDSS = "Network and Distributed System Security Symposium"
 
 
@@ -121,6 +122,14 @@ PAPERS = {
         "Tao, Lue and Feng, Lei and Yi, Jinfeng and Huang, Sheng-Jun and Chen, Songcan",
         _NEURIPS,
         2021,
+    ),
+    "dune": Paper(
+        "wang2026dual",
+        "Dual-branch Robust Unlearnable Examples",
+        "Wang, Xianlong and Zhang, Hangtao and Pan, Wenbo and Zhou, Ziqi and Jiang, Changsong and Zeng, Li and "
+        "Jia, Xiaohua",
+        _ICML,
+        2026,
     ),
     "pil": Paper(
         "liu2026perturbation",

@@ -33,8 +33,10 @@ from cifar10_s.common.checksums import hash_folder, read_sums
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.splits import load_splits
 from cifar10_s.errors import BuildError, UsageError, VerificationError
+from cifar10_s.methods.em import ErrorMinimizing
 from cifar10_s.methods.from_file import GivenNoise
 from cifar10_s.methods.own import Origin
+from cifar10_s.release.compose import check_fit
 from cifar10_s.release.metrics.survey import Survey
 from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, select, with_noise
 from cifar10_s.shortcut.shortcut import Shortcut
@@ -106,7 +108,7 @@ def test_noise_is_made_once_for_all_configurations_of_a_method(tmp_path, monkeyp
 
 
 def test_all_leaves_out_what_does_not_fit_and_says_so(caplog):
-    images, recipes = make_images(height=8, width=8), select(["all"])
+    images, recipes = make_images(height=8, width=8, classes=4), select(["all"])
     fitting = pipeline._that_fit(recipes, images, ["all"])
     left_out = [recipe.name for recipe in recipes if recipe not in fitting]
     assert left_out == [name for name in CONFIGURATIONS if "ops-patches-" in name]
@@ -117,7 +119,34 @@ def test_all_leaves_out_what_does_not_fit_and_says_so(caplog):
     named = select(["ops-patches-2", "lsp-ops-patches-2"])
     own = replace(named[2], name="own", origin=Origin("mine:Own", "0" * 64))
     assert pipeline._that_fit([*named[:2], own], images, ["all", "ops-patches-2", "mine:Own"]) == [*named[:2], own]
-    assert pipeline._that_fit(recipes, make_images(height=32, width=32), ["all"]) == recipes
+    assert pipeline._that_fit(recipes, make_images(height=32, width=32, classes=4), ["all"]) == recipes
+
+
+@pytest.mark.parametrize(
+    ("images", "methods", "reason"),
+    [
+        (make_images(height=32, width=32, classes=5), ["sep"], "sep: with 5 classes, its target"),
+        (make_images(height=32, width=32, classes=3), ["dune"], "dune: with 3 classes, its target"),
+    ],
+)
+def test_all_leaves_out_methods_that_do_not_fit(images, methods, reason, caplog):
+    """Before the others are computed, which takes days."""
+    recipes = select(["all"])
+    fitting = pipeline._that_fit(recipes, images, ["all"])
+    left_out = [recipe.name for recipe in recipes if recipe not in fitting]
+    assert left_out == [recipe.name for recipe in recipes if recipe.method and recipe.method.name in methods]
+    assert caplog.text.count(f"all: leaves out {', '.join(left_out)}: {reason}") == 1
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ErrorMinimizing, "noise", lambda *args: pytest.fail("computed"))
+    chosen = cifar10_s.Choices(classes=["0", "1", "2", "3", "4"], limit=5)
+    with pytest.raises(UsageError, match="sep: with 5 classes, its target"):
+        cifar10_s.build("sample", tmp_path / "x", choices=chosen, configurations=["em", "sep"], device="cpu", yes=True)
+    with pytest.raises(UsageError, match="sep: with 5 classes, its target"):
+        cifar10_s.load("sep", source="sample", choices=chosen, device="cpu", yes=True, cache_dir=tmp_path)
+    with pytest.raises(UsageError, match=r"em: network 'resnet-18' needs .*; try its reduced recipe"):
+        check_fit(CONFIGURATIONS["em"], make_images(height=7, width=9))
 
 
 def test_configurations_may_be_named_by_a_generator(tmp_path):
@@ -306,7 +335,7 @@ def test_a_full_disk_gets_a_line_and_leaves_nothing(tmp_path):
 def test_a_signal_leaves_nothing(tmp_path, delay, number):
     """Interrupted while writing, a build exits with status 128 plus the signal, one line and no folder."""
     code = "import sys; from cifar10_s.cli.app import main; main()"
-    fitting = pipeline._that_fit(select(["all"]), make_images(height=8, width=8), ["all"])
+    fitting = pipeline._that_fit(select(["all"]), make_images(height=8, width=8, classes=4), ["all"])
     quick = [word for recipe in fitting if recipe.budget is None for word in ("-c", recipe.name)]
     process = subprocess.Popen(
         [sys.executable, "-c", code, "build", "--source", "sample", "--device", "cpu", "--name", "out", *quick],

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from skimage.metrics import structural_similarity
 from support.command import quick_command
 from support.images import learnable, make_images, photographs
 from support.learning_oracle import NOISE
@@ -24,6 +25,7 @@ import cifar10_s
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.errors import BuildError, UsageError
 from cifar10_s.methods.checkpoint import Checkpoint
+from cifar10_s.methods.dune import penalty, ssim
 from cifar10_s.methods.em import ErrorMinimizing
 from cifar10_s.methods.learned import RoundSize, Work
 from cifar10_s.methods.registry import METHODS
@@ -31,7 +33,7 @@ from cifar10_s.nn.crop_flip import CropAndFlip
 from cifar10_s.nn.pgd import pgd, project
 from cifar10_s.nn.runtime import Runtime
 from cifar10_s.nn.trainer import batches
-from cifar10_s.release.compose import check_time
+from cifar10_s.release.compose import check_fit, check_time
 from cifar10_s.release.recipes import CONFIGURATIONS
 
 CPU = Runtime.on("cpu")
@@ -190,6 +192,7 @@ EXACT = {
     "steps": 3, "train_batches": 3, "max_rounds": 4, "stop_error": -1.0, "epochs": 5, "milestones": (0.4, 0.8),
     "train_steps": 4, "decay_every": 2, "samples": 2, "adversary_epsilon": 30.0, "adversary_step": 12.0,
     "adversary_steps": 2, "start_error": 2.0, "deviations": (0.0, 0.1, 0.3), "noise_draws": 2, "train_draws": 3,
+    "particles": 4, "iterations": 3,
 }  # fmt: skip
 
 # With these, EM takes several rounds until it stops.
@@ -222,6 +225,8 @@ SLOW = {"learning_rate": 0.003, "train_batches": 1, "steps": 1, "max_rounds": 50
         ("sep", {"snapshots": 3, "epochs": 6}),
         ("hypo", {"augment": True}),
         ("hypo", {"epsilon": 30.0, "milestones": ()}),
+        ("dune", {"offset": 1, "snapshots": 2, "epochs": 6, "epsilon": 20.0, "step": 4.0}),
+        ("dune", {"offset": 2, "snapshots": 1, "share": 1.0, "shift": 60.0, "epsilon": 5.0}),
         ("pil", {}),
         ("pil", {"share": 0.3, "epsilon": 30.0, "step": 12.0}),
     ],
@@ -317,9 +322,42 @@ def test_a_surrogate_is_moved_where_the_recipe_says(name, expected):
         assert (after == expected(work.labels)).float().mean() > 0.9
 
 
-def test_a_target_that_is_the_own_class_is_refused():
-    with pytest.raises(UsageError, match=r"sep: with 5 classes, its target .* own class"):
-        TRIED["sep"].perturb(photographs(count=20, classes=5, shape=(8, 8, 3)), on_cpu())
+@pytest.mark.parametrize(("name", "classes"), [("sep", 5), ("dune", 3)])
+def test_a_target_that_is_the_own_class_is_refused(name, classes):
+    images = photographs(count=20, classes=classes, shape=(8, 8, 3))
+    with pytest.raises(UsageError, match=rf"{name}: with {classes} classes, its target .* own class"):
+        METHODS[name].perturb(images, on_cpu())
+    with pytest.raises(UsageError, match=f"{name}: with {classes} classes"):
+        check_fit(CONFIGURATIONS[f"{name}-ops"], images)
+
+
+def test_a_colour_that_networks_take_for_the_target():
+    """It is found within what the penalties allow, differs between classes, and is the same for all of a class."""
+    images = learnable()
+    method = replace(METHODS["dune"].small(), epochs=6, batch=20, learning_rate=0.003, epsilon=1.0, share=1.0, steps=0)
+    work = Work(method, images, CPU, seed=0)
+    list(method.rounds(work))
+    nets, colors = work._kept["snapshots"], work._kept["colors"].levels
+    assert torch.equal(work.noise, colors.half()[work.labels][:, None, None].expand(work.noise.shape))
+    assert len(torch.unique(colors, dim=0)) == len(images.class_names)
+    clean = work.pixels.float()
+    seen = (clean + work.noise.float()).clamp(0, 255)
+    assert penalty(clean, seen).mean() < 0.1
+    target = (work.labels + 3) % 4
+    before, after = (sum(method._loss(work, nets, levels, target)).item() for levels in (clean, seen))
+    assert after < before
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 3), (7, 7, 1), (6, 5, 2), (32, 32, 3)])
+def test_the_similarity_of_scikit_image(shape):
+    random = np.random.default_rng(0)
+    clean = random.uniform(0, 255, (4, *shape)).astype(np.float32)
+    seen = np.clip(clean + random.normal(0, [[[[1.0]]], [[[10.0]]], [[[60.0]]], [[[0.0]]]], clean.shape), 0, 255)
+    seen = seen.astype(np.float32)
+    side = min(7, *shape[:2]) - (1 - min(7, *shape[:2]) % 2)
+    options = {"data_range": 255, "channel_axis": -1, "win_size": side}
+    expected = [structural_similarity(*pair, **options) for pair in zip(clean, seen)]
+    assert np.allclose(ssim(torch.from_numpy(clean), torch.from_numpy(seen)), expected, atol=1e-4)
 
 
 def test_pil_is_read_without_the_image():
@@ -374,6 +412,11 @@ def test_published_recipes_are_the_defaults():
         "pil": {
             "network": "linear", "batch": 512, "learning_rate": 0.003, "steps": 30, "step": 0.8, "epsilon": 8,
             "epochs": 30, "share": 0.9,
+        },
+        "dune": {
+            "epochs": 120, "milestones": [0.625, 0.75], "snapshots": 5, "steps": 30, "step": 0.5, "epsilon": 8,
+            "offset": 3, "away": False, "augment": False, "gaussian_start": False, "particles": 10, "iterations": 10,
+            "shift": 25.5, "share": 0.2,
         },
         "hypo": {"steps": 100, "step": 0.8, "epsilon": 8, "snapshots": 1, "offset": 0, "away": False, "augment": False},
     }  # fmt: skip
@@ -510,6 +553,7 @@ def write_folder(folder):
 # Four short rounds: on some processors these few images are learned in the first one.
 ROUNDS = """
 from dataclasses import replace
+from cifar10_s.methods.dune import penalty, ssim
 from cifar10_s.methods.em import ErrorMinimizing as EM
 small = EM.small
 EM.small = lambda method: replace(small(method), stop_error=-1.0, train_batches=10, max_rounds=4)

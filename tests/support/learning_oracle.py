@@ -5,10 +5,12 @@ From the package it takes only the networks, the random generators, the drawn cr
 
 import copy
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 
 import numpy as np
 import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 
 from cifar10_s.common.rng import generator
@@ -363,7 +365,11 @@ def sem(method, images, seed):
 def surrogate(method, images, seed):
     """TAP, SEP, HYPO: noise that is hard or easy for snapshots of a network that trains on clean images."""
     problem = Problem(method, images, seed)
-    total, snapshots = len(images), []
+    return noise_for(problem, snapshots_of(problem))
+
+
+def snapshots_of(problem):
+    method, total, snapshots = problem.method, len(problem.levels), []
     for epoch in range(method.epochs):
         passed = len([share for share in method.milestones if epoch >= share * method.epochs])
         for number in range(total // method.batch):
@@ -372,6 +378,11 @@ def surrogate(method, images, seed):
             problem.learn(index, seen, method.learning_rate / 10**passed)
         if (epoch + 1) % (method.epochs // method.snapshots) == 0:
             snapshots.append(copy.deepcopy(problem.net).eval())
+    return snapshots
+
+
+def noise_for(problem, snapshots):
+    method, total = problem.method, len(problem.levels)
     # Class y becomes class y + offset.
     targets, noise = problem.targets.roll(method.offset, 1), torch.zeros_like(problem.levels)
     for start in range(0, total, PART):
@@ -394,6 +405,52 @@ def surrogate(method, images, seed):
         for i in range(len(levels)):
             noise[start + i] = min(tries, key=lambda one: float(one[1][i]))[0][i]
     return noise
+
+
+def dune(method, images, seed):
+    """Wang et al., ICML 2026: noise for snapshots, and a colour per class that a particle swarm finds for them."""
+    problem = Problem(method, images, seed)
+    snapshots = snapshots_of(problem)
+    noise, targets = noise_for(problem, snapshots), problem.targets.roll(method.offset, 1)
+    for label in range(len(images.class_names)):
+        members = np.flatnonzero(images.labels == label)
+        chosen = members[: max(1, int(method.share * len(members)))]
+        value = partial(value_of_color, snapshots, problem.levels[chosen], targets[chosen])
+        color = swarm(value, method, images.pixels.shape[-1], problem.random("color", label))
+        noise[members] += torch.tensor(color, dtype=torch.float32)
+    return noise
+
+
+def value_of_color(snapshots, levels, targets, color):
+    total = 0.0
+    for clean, target in zip(levels, targets):
+        seen = (clean + torch.tensor(color, dtype=torch.float32)).clamp(0, 255)
+        with torch.no_grad():
+            total += sum(float(loss(net, seen[None], target[None])) for net in snapshots) / len(snapshots)
+        pair = clean.numpy(), seen.numpy()
+        total += max(0, 20 - peak_signal_noise_ratio(*pair, data_range=255))
+        # Windows of 7×7 do not fit into images of 6×5.
+        side = 5 if min(clean.shape[:2]) < 7 else 7
+        total += max(0, 0.8 - structural_similarity(*pair, data_range=255, channel_axis=-1, win_size=side))
+    return total / len(levels)
+
+
+def swarm(value, method, axes, random):
+    """Return the best place that particles find, moved one by one."""
+    places = random.uniform(-method.shift, method.shift, (method.particles, axes)).tolist()
+    speeds = random.uniform(-method.shift / 10, method.shift / 10, (method.particles, axes)).tolist()
+    seen = [[] for _ in places]
+    for _ in range(method.iterations):
+        for place, known in zip(places, seen):
+            known.append((value(place), tuple(place)))
+        best = min((one for known in seen for one in known), key=lambda one: one[0])[1]
+        for place, speed, known in zip(places, speeds, seen):
+            own = min(known, key=lambda one: one[0])[1]
+            for axis in range(axes):
+                pull = 0.3 * (own[axis] - place[axis]) + 0.3 * (best[axis] - place[axis])
+                speed[axis] = 0.5 * speed[axis] + pull
+                place[axis] = min(max(place[axis] + speed[axis], -2 * method.shift), 2 * method.shift)
+    return best
 
 
 def pil(method, images, seed):
@@ -422,7 +479,8 @@ def pil(method, images, seed):
 
 NOISE = {
     "em": em, "em-classwise": em_classwise, "rem": rem, "sem": sem, "aue": aue, "pue": pue,
-    "tap": surrogate, "tap-untargeted": surrogate, "sep": surrogate, "hypo": surrogate, "pil": pil,
+    "tap": surrogate, "tap-untargeted": surrogate, "sep": surrogate, "hypo": surrogate, "dune": dune,
+    "pil": pil,
 }  # fmt: skip
 
 
