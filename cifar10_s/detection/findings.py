@@ -22,7 +22,7 @@ HEADINGS = ("class", "what", "where", "colour", "of class", "of others", "p-valu
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """A shortcut: something that most images of one class have, and few others.
+    """A shortcut: something that most images of a class have, and few of the classes that do not share it.
 
     Attributes
     ----------
@@ -40,11 +40,14 @@ class Finding:
     share
         Share of the class's images that have it; of a patch, the least of its pixels. For noise see `class_noise`.
     elsewhere
-        Share of all other images that have it; of a patch, the largest.
+        Share of the images of all other classes, without those of ``also``, that have it; of a patch, the largest.
     log10_p
         log10 of the p-value, after Bonferroni's correction (see `pixel_audit`); of a patch, the least.
     amplitude
         Root mean square of the noise's pattern in levels; None for colours.
+    also
+        Labels of the other classes that have the same colours at the same positions: the mark tells this set of classes
+        from the others. Empty if it tells the class.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Finding:
     elsewhere: float
     log10_p: float
     amplitude: float | None = None
+    also: tuple[int, ...] = ()
 
     def carried_by(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
         """Yield which of the images, (n, H, W, C), carry the finding, (n,), for each of its positions."""
@@ -79,6 +83,7 @@ class Finding:
             "elsewhere": self.elsewhere,
             "log10_p": self.log10_p if math.isfinite(self.log10_p) else None,
             "amplitude": self.amplitude,
+            "also": list(self.also),
         }
 
     def row(self) -> tuple[str, ...]:
@@ -92,6 +97,7 @@ class Finding:
             return f"noise of {self.amplitude:.1f} levels", "everywhere", "—"
         count = len(self.positions)
         what = f"{self.kind} {'pixel' if count == 1 else f'patch of {count}'}"
+        what += f", in {len(self.also) + 1} classes" if self.also else ""
         colors = {tuple(color) for color in self.colors.tolist()}
         color = str(list(colors.pop())) if len(colors) == 1 else f"{len(colors)} colours"
         (top, left), (bottom, right) = self.positions.min(0).tolist(), self.positions.max(0).tolist()

@@ -15,7 +15,7 @@ from cifar10_s.detection.class_noise import find_noise
 from cifar10_s.detection.findings import CONSTANT, NEAR, Audit, Finding
 from cifar10_s.detection.rules import Rules
 from cifar10_s.detection.significance import corrected, log10_tail
-from cifar10_s.detection.votes import Votes, class_bytes, count_colors, take_votes
+from cifar10_s.detection.votes import Votes, class_bytes, count_colors, joined, take_votes
 from cifar10_s.detection.votes_plain import unpack
 
 # Of each class, up to half of the images are drawn, up to this many, and up to this many bytes of all classes.
@@ -33,11 +33,12 @@ def audit(
 ) -> Audit:
     """Find what gives away the class of the given images: pixels and patches of one colour, and class-wise noise.
 
-    A colour at a position is found if more than ``share`` of a class have it, at most ``elsewhere`` of all other images
-    have it, and this is improbable by chance. The p-value is that of Fisher's exact test, times the number of classes,
-    positions and colours: with labels given to N images at random, a colour that M of them have is in at least h of the
-    n images of a class with probability ``Σ_{x ≥ h} C(M, x)·C(N-M, n-x) / C(N, n)``. So a border that is black in all
-    classes is no shortcut, and a colour that a dozen images of a small class share may be none.
+    A colour at a position is found if more than ``share`` of a class have it, or of each of up to half of the classes,
+    at most ``elsewhere`` of the images of all others have it, and this is improbable by chance. The p-value is that of Fisher's
+    exact test, times the number of sets of so many classes, of positions, and of colours: with labels given to N images
+    at random, a colour that M of them have is in at least h of the n images of these classes with probability
+    ``Σ_{x ≥ h} C(M, x)·C(N-M, n-x) / C(N, n)``. So a border that is black in all classes is no shortcut, and a colour
+    that a dozen images of a small class share may be none.
 
     Constant colours are found exactly. For the others, a sample of the class gives the centre.
 
@@ -77,26 +78,25 @@ def find_shortcuts(images: Images, rules: Rules, memory: int) -> Audit:
     rows = _draw(images)
     sample, labels = images.read(rows), images.labels[rows]
     centres = _medians(sample, labels, len(names))
-    counts, sums, suspects = [], [], []
-    for classes in chunks(len(names), max(1, memory // class_bytes(shape))):
-        # A box of half this width that holds the median lies within the box around the median.
-        of_classes = centres[classes].reshape(-1, math.prod(shape))
-        votes = take_votes(images, range(classes.start, classes.stop), of_classes, 2 * rules.tolerance)
-        suspects.append(_suspects(votes, classes.start, centres, len(images), rules))
-        counts.append(votes.counts)
-        sums.append(votes.sums)
-    found = _patches(_judge(images, _joined(suspects), rules))
+    # A box of half this width that holds the median lies within the box around the median.
+    votes = joined(
+        take_votes(
+            images, range(part.start, part.stop), centres[part].reshape(-1, math.prod(shape)), 2 * rules.tolerance
+        )
+        for part in chunks(len(names), max(1, memory // class_bytes(shape)))
+    )
+    found = _patches(_judge(images, _suspects(votes, centres, rules), rules))
     masked = np.zeros(shape[:2], bool)
     for finding in found:
         masked[finding.positions[:, 0], finding.positions[:, 1]] = True
-    rest = _without(sample, labels, np.concatenate(counts), np.concatenate(sums).reshape(-1, *shape))
+    rest = _without(sample, labels, votes.counts, votes.sums.reshape(-1, *shape))
     noise = find_noise(*rest, sample, labels, masked, names, rules)
     return Audit(tuple(sorted([*found, *noise], key=lambda finding: finding.label)), len(images), shape, names)
 
 
 @dataclass(frozen=True, eq=False)
 class _Suspects:
-    """Colours that more than `Rules.share` of a class may have, and few other images.
+    """Colours that more than `Rules.share` of a class may have, and that some classes may lack.
 
     Attributes
     ----------
@@ -129,10 +129,6 @@ class _Suspects:
         return np.asarray(np.minimum(self.colors + self.tolerances[:, None], 255), np.uint8)
 
 
-def _joined(parts: list[_Suspects]) -> _Suspects:
-    return _Suspects(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
-
-
 def _draw(images: Images) -> NDArray[np.int64]:
     """Draw images of each class at random: half of them, rounded up, but not too many."""
     random, classes = generator(0, "audit"), len(images.class_names)
@@ -154,25 +150,50 @@ def _medians(sample: NDArray[np.uint8], labels: NDArray[np.int64], classes: int)
     return medians
 
 
-def _suspects(votes: Votes, start: int, centres: NDArray[np.uint8], images: int, rules: Rules) -> _Suspects:
-    """Return what may be a shortcut, by the votes of the classes from ``start`` on."""
-    candidates, parts = unpack(votes.colors, centres.shape[-1]), []
-    for number, count in enumerate(votes.counts.tolist()):
-        # At most (count + lead) / 2 images have the candidate.
-        may_be_constant = votes.leads[number] > (2 * rules.share - 1) * count
-        may_be_near = votes.near[number] > rules.share * count
+def _suspects(votes: Votes, centres: NDArray[np.uint8], rules: Rules) -> _Suspects:
+    """Return what may be a shortcut, by the votes of all classes."""
+    candidates, counts, parts = unpack(votes.colors, centres.shape[-1]), votes.counts[:, None], []
+    # At most (count + lead) / 2 images have the candidate, and no other colour is in more than half of them.
+    may_be_constant = votes.leads > (2 * rules.share - 1) * counts
+    may_be_near = votes.near > rules.share * counts
+    for label in np.flatnonzero(votes.counts).tolist():
         for at, colors, tolerance in (
-            (np.flatnonzero(may_be_constant), candidates[number], 0),
-            (np.flatnonzero(may_be_near), centres[start + number], 2 * rules.tolerance),
+            (np.flatnonzero(may_be_constant[label]), candidates[label], 0),
+            (np.flatnonzero(may_be_near[label]), centres[label], 2 * rules.tolerance),
         ):
-            of_class, tolerances = np.full(len(at), start + number), np.full(len(at), tolerance)
+            of_class, tolerances = np.full(len(at), label), np.full(len(at), tolerance)
             suspects = _Suspects(of_class, at, colors[at], tolerances)
             levels = candidates[:, at]
             is_inside = np.all((suspects.low <= levels) & (levels <= suspects.high), axis=-1)
-            # At least this many images of other classes have it too.
-            others = np.where(is_inside, votes.leads[:, at], 0).sum(0) - votes.leads[number, at] * is_inside[number]
-            parts.append(suspects[others <= rules.elsewhere * (images - count)])
-    return _joined(parts)
+            # At least this many images of each class have it.
+            least = np.where(is_inside, votes.leads[:, at], 0)
+            must_lack = np.zeros_like(is_inside) if tolerance else ~(is_inside & may_be_constant[:, at])
+            parts.append(suspects[_may_be_rare(least, must_lack, counts, label, rules.elsewhere)])
+    return _Suspects(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def _may_be_rare(
+    least: NDArray[np.int32], must_lack: NDArray[np.bool_], counts: NDArray[np.int64], label: int, elsewhere: float
+) -> NDArray[np.bool_]:
+    """Return which of A colours may be in at most a share ``elsewhere`` of the classes that do not share them, (A,).
+
+    Parameters
+    ----------
+    least : (K, A)
+        At least so many images of each class have the colour.
+    must_lack : (K, A)
+        Whether a class cannot be one of those that share it.
+    counts : (K, 1)
+        Number of images per class.
+    label
+        The class that shares it for sure.
+    elsewhere
+        See `Rules`.
+    """
+    room = elsewhere * counts - least
+    lacks = (must_lack | (room >= 0)) & (counts > 0)
+    lacks[label] = False
+    return np.asarray(lacks.any(0) & (np.where(lacks, room, 0).sum(0) >= 0))
 
 
 def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Finding]:
@@ -184,19 +205,25 @@ def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Findin
         return
     total, width, classes = len(images), images.shape[2], len(images.class_names)
     hits = count_colors(images, suspects.positions, suspects.low, suspects.high)
-    of_class = np.bincount(images.labels, minlength=classes)[suspects.labels]
-    ours = hits[np.arange(len(hits)), suspects.labels]
-    others = hits.sum(1) - ours
-    is_shortcut = (ours > rules.share * of_class) & (others <= rules.elsewhere * (total - of_class))
+    counts = np.bincount(images.labels, minlength=classes)
+    shares = hits > rules.share * counts
+    ours, drawn = np.where(shares, hits, 0).sum(1), np.where(shares, counts, 0).sum(1)
+    others, left = hits.sum(1) - ours, total - drawn
+    # What most classes share is the background, which a mark of the others replaced.
+    is_mark = shares[np.arange(len(hits)), suspects.labels] & (2 * shares.sum(1) <= max(2, (counts > 0).sum()))
+    is_shortcut = is_mark & (others <= rules.elsewhere * left)
     constant = set()
     chosen = np.flatnonzero(is_shortcut)
     for f in chosen[np.argsort(suspects.tolerances[chosen], kind="stable")].tolist():
         label, position, tolerance = (
             int(array[f]) for array in (suspects.labels, suspects.positions, suspects.tolerances)
         )
+        sharing = np.flatnonzero(shares[f]).tolist()
         log10_p = corrected(
-            log10_tail(total, int(ours[f] + others[f]), int(of_class[f]), int(ours[f])),
-            classes * math.prod(images.shape[1:3]) * _colors(total, images.shape[3], tolerance),
+            log10_tail(total, int(ours[f] + others[f]), int(drawn[f]), int(ours[f])),
+            math.comb(classes, len(sharing))
+            * math.prod(images.shape[1:3])
+            * _colors(total, images.shape[3], tolerance),
         )
         if log10_p > math.log10(rules.significance) or (label, position) in constant:
             continue
@@ -209,9 +236,10 @@ def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Findin
             positions=np.array([divmod(position, width)]),
             colors=suspects.colors[f : f + 1],
             tolerance=tolerance,
-            share=float(ours[f] / of_class[f]),
-            elsewhere=float(others[f] / (total - of_class[f])),
+            share=float(hits[f, label] / counts[label]),
+            elsewhere=float(others[f] / left[f]),
             log10_p=log10_p,
+            also=tuple(other for other in sharing if other != label),
         )
 
 
@@ -221,11 +249,11 @@ def _colors(images: int, channels: int, tolerance: int) -> int:
 
 
 def _patches(pixels: Iterable[Finding]) -> list[Finding]:
-    """Merge findings of one class and kind whose positions touch, also at a corner."""
-    by_kind: dict[tuple[int, str], dict[tuple[int, int], Finding]] = {}
+    """Merge findings of one kind and of the same classes whose positions touch, also at a corner."""
+    by_kind: dict[tuple[int, str, tuple[int, ...]], dict[tuple[int, int], Finding]] = {}
     for pixel in pixels:
         row, column = pixel.positions[0].tolist()
-        by_kind.setdefault((pixel.label, pixel.kind), {})[row, column] = pixel
+        by_kind.setdefault((pixel.label, pixel.kind, pixel.also), {})[row, column] = pixel
     merged = []
     for _, left in sorted(by_kind.items()):
         while left:

@@ -12,9 +12,9 @@ class Rules:
     Attributes
     ----------
     share
-        More than this share of a class has a colour at one position, from 0.5 to less than 1.
+        More than this share of a class, or of each of several, has a colour at one position, from 0.5 to less than 1.
     elsewhere
-        At most this share of all other images has it there, from 0 to less than 1.
+        At most this share of the images of all other classes has it there, from 0 to less than 1.
     tolerance
         Colours are nearly the same if each channel is at most this many levels from a common one, 0 to 127.
     significance

@@ -62,6 +62,11 @@ class Votes:
             mine += theirs
 
 
+def joined(parts: Iterable[Votes]) -> Votes:
+    """Return the votes of consecutive classes as one."""
+    return Votes(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
 def no_votes(shape: tuple[int, int, int], classes: int) -> Votes:
     """Return the votes of no images of (H, W, C)."""
     positions = shape[0] * shape[1]

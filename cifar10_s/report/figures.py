@@ -92,14 +92,14 @@ def finding_picture(images: Images, finding: Finding) -> Image.Image:
     The means are of up to `EXAMPLES_FOR_MEAN` images. For noise, the amplified difference of the means follows, without
     what is smooth in it.
     """
-    is_member = images.labels == finding.label
+    is_member, is_other = images.labels == finding.label, ~np.isin(images.labels, [finding.label, *finding.also])
     cell_height, cell_width = _cell(images.shape[1:3])
     step_x, step_y = cell_width + PANEL_GAP_PIXELS, cell_height + LINE_HEIGHT + GAP_PIXELS
     width = max(2 * GAP_PIXELS + (EXAMPLES_PER_FINDING + 2) * step_x, MIN_WIDTH)
     canvas = Image.new("RGB", (width, HEADER_HEIGHT + 2 * step_y), PAPER)
     draw, means = ImageDraw.Draw(canvas), []
     _write(draw, (GAP_PIXELS, GAP_PIXELS), f"{finding.class_name}: {finding.kind}", width - 2 * GAP_PIXELS)
-    for number, (title, members) in enumerate(((finding.class_name, is_member), ("all others", ~is_member))):
+    for number, (title, members) in enumerate(((finding.class_name, is_member), ("other classes", is_other))):
         top = HEADER_HEIGHT + number * step_y
         _write(draw, (GAP_PIXELS, top), f"{title}: examples and mean", width - 2 * GAP_PIXELS)
         rows = np.flatnonzero(members)

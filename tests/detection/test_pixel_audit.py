@@ -75,19 +75,53 @@ def test_constant_pixels_are_those_of_the_slow_oracle(
     random = np.random.default_rng(seed)
     for label, row, column, part in painted:
         chosen = (images.labels == label % classes) & (random.random(len(images)) < part)
-        images.pixels[chosen, row % height, column % width] = label
+        # Some classes share a colour.
+        images.pixels[chosen, row % height, column % width] = label // 2
     found = audit(images, share=share, elsewhere=elsewhere)
     expected = oracle.constant_pixels(images, share, elsewhere)
-    colors = {key: color for key, (color, _, _) in expected.items()}
+    colors = {key: color for key, (color, *_) in expected.items()}
     assert constant(found) == colors
     # A finding has the least share, and the largest share elsewhere, of its pixels.
     for f in found.findings:
         if f.kind == CONSTANT:
             of_patch = [expected[f.label, *position] for position in f.positions.tolist()]
-            assert f.share == pytest.approx(min(own for _, own, _ in of_patch))
-            assert f.elsewhere == pytest.approx(max(rare for _, _, rare in of_patch))
+            assert f.share == pytest.approx(min(own for _, own, _, _ in of_patch))
+            assert f.elsewhere == pytest.approx(max(rare for _, _, rare, _ in of_patch))
+            assert {also for *_, also in of_patch} == {f.also}
     only = replace(found, findings=tuple(f for f in found.findings if f.kind == CONSTANT))
     assert np.array_equal(only.repair(images).pixels, oracle.repaired(images, only.flagged, colors))
+
+
+@pytest.mark.parametrize(("objective", "pixels"), [("spread", 2), ("spread", 4), ("patches", 36)])
+def test_marks_that_several_classes_share_are_found_exactly(objective, pixels):
+    """Ten classes of four patches share their patches; no class shares all of them."""
+    images = smooth(count=1000, classes=10, size=32)
+    shortcut = search(images, objective=objective, pixels=pixels, device="cpu")
+    found = audit(shortcut.stamp(images))
+    assert np.array_equal(found.flagged, stamped(images, shortcut))
+    assert any(f.also for f in found.findings) == (objective == "patches")
+    for f in found.findings:
+        sharing = [f.label, *f.also]
+        assert not {f.label} & set(f.also)
+        assert all(found.flagged[sharing, row, column].all() for row, column in f.positions)
+    assert audit(found.repair(shortcut.stamp(images))).findings == ()
+
+
+def test_a_colour_that_two_of_four_classes_share():
+    images = smooth(classes=4)
+    pixels = images.pixels.copy()
+    pixels[np.isin(images.labels, (0, 2)), 5, 6] = (255, 0, 255)
+    first, second = audit(images.with_pixels(pixels)).findings
+    assert [(f.label, f.also, f.positions.tolist()) for f in (first, second)] == [
+        (0, (2,), [[5, 6]]),
+        (2, (0,), [[5, 6]]),
+    ]
+    assert first.row()[1] == "constant pixel, in 2 classes"
+    assert first.to_dict()["also"] == [2]
+    assert (first.share, first.elsewhere) == (1, 0)
+    # In half of a third class, it is too common elsewhere.
+    pixels[np.flatnonzero(images.labels == 1)[::2], 5, 6] = (255, 0, 255)
+    assert constant(audit(images.with_pixels(pixels))) == {}
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 3, 4])

@@ -13,7 +13,7 @@ def tail(total, marked, drawn, hits):
 
 
 def constant_pixels(images, share=0.9, elsewhere=0.05, significance=0.01):
-    """Return {(label, row, column): (colour, share, elsewhere)} of all constant pixels that are shortcuts."""
+    """Return {(label, row, column): (colour, share, elsewhere, also)} of all constant pixels that are shortcuts."""
     pixels, labels = images.pixels, images.labels
     _, height, width, channels = images.shape
     total, found = len(labels), {}
@@ -22,13 +22,20 @@ def constant_pixels(images, share=0.9, elsewhere=0.05, significance=0.01):
         if not of_class.any():
             continue
         colors, counts = np.unique(pixels[of_class, row, column], axis=0, return_counts=True)
-        color, hits, drawn = colors[counts.argmax()], int(counts.max()), int(of_class.sum())
-        others = int((pixels[~of_class, row, column] == color).all(1).sum())
-        if hits <= share * drawn or others > elsewhere * (total - drawn):
+        color, own = colors[counts.argmax()], counts.max() / of_class.sum()
+        if own <= share:
             continue
-        tests = len(images.class_names) * height * width * min(256**channels, total)
+        has = (pixels[:, row, column] == color).all(1)
+        sharing = [k for k in np.unique(labels) if has[labels == k].sum() > share * (labels == k).sum()]
+        of_these = np.isin(labels, sharing)
+        hits, drawn, others = int(has[of_these].sum()), int(of_these.sum()), int(has[~of_these].sum())
+        if others > elsewhere * (total - drawn) or len(sharing) > max(1, len(np.unique(labels)) / 2):
+            continue
+        sets = comb(len(images.class_names), len(sharing))
+        tests = sets * height * width * min(256**channels, total)
         if tests * tail(total, hits + others, drawn, hits) <= Fraction(significance):
-            found[label, row, column] = color.tolist(), hits / drawn, others / (total - drawn)
+            also = tuple(k for k in sharing if k != label)
+            found[label, row, column] = color.tolist(), own, others / (total - drawn), also
     return found
 
 
