@@ -137,9 +137,9 @@ def tables_command(
         typer.Option(
             "--table",
             "-t",
-            help="1, 2, 3, 5 or 6 (of the paper); apbench, iss, bridgepure, bridgepure-cifar100 or cuda (of other "
-            "papers); grid (all runs), transfer (between networks) or dilution (with clean images); repeat it for "
-            "several.  [default: all]",
+            help="1, 2, 3, 5 or 6 (of the paper); apbench, iss, bridgepure, bridgepure-cifar100, cuda, pil or dune (of "
+            "other papers); grid (all runs), transfer (between networks) or dilution (with clean images); repeat it "
+            "for several.  [default: all]",
         ),
     ] = None,
     format: Annotated[str, typer.Option(help="markdown, latex, csv or json.")] = "markdown",  # noqa: A002 (its name)

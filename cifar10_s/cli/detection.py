@@ -33,7 +33,10 @@ def audit_command(
     share: Annotated[
         float, typer.Option(help="Report a colour that more than this share of a class has at one position …")
     ] = 0.9,
-    elsewhere: Annotated[float, typer.Option(help="… and at most this share of all other images; up to half of the classes may share it.")] = 0.05,
+    elsewhere: Annotated[
+        float,
+        typer.Option(help="… and at most this share of all other images; up to half of the classes may share it."),
+    ] = 0.05,
     tolerance: Annotated[int, typer.Option(help="Also report colours up to this many levels from a common one.")] = 8,
     significance: Annotated[float, typer.Option(help="The largest p-value, corrected for all tests.")] = 0.01,
     figures: Annotated[
@@ -55,8 +58,8 @@ def audit_command(
 ) -> None:
     """Report whether, where and how the images of a class carry a shortcut; status 1 if any does, 0 if none.
 
-    It finds pixels and patches of one colour that a class, or some classes, share and others lack, and noise that all images of a class
-    share. It does not find noise that differs from image to image.
+    It finds pixels and patches of one colour that a class, or some classes, share and others lack, and noise that all
+    images of a class share. It does not find noise that differs from image to image.
 
     Example: cifar10-s audit cifar10-s --configuration ops --figures findings
 

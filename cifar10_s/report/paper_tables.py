@@ -343,9 +343,34 @@ CUDA = Table(
     values={"cuda": (18.48, 32.85, 20.12, 25.53, 25.80, 26.93)},
 )  # fmt: skip
 
+PIL = Table(
+    name="pil",
+    caption="Liu et al. (ICLR 2026), PIL: clean test accuracy (%) of ResNet-18",
+    rows=Axis(varies="configuration", headings={"pil": "PIL"}),
+    columns=Axis(varies="strategy", headings={"standard": "None"}),
+    fixed={"network": "resnet-18"},
+    values={"pil": (12.77,)},
+)
+
+DUNE = Table(
+    name="dune",
+    caption="Wang et al. (ICML 2026), DUNE: clean test accuracy (%) of ResNet-18",
+    rows=Axis(
+        varies="configuration",
+        headings={"sem": "SEM", "dune": "DUNE"},
+        notes={"dune": "Ours is without the penalty for LPIPS."},
+    ),
+    columns=Axis(
+        varies="strategy",
+        headings={"standard": "None", "grayscale": "Grayscale", "jpeg-10": "JPEG-10", "at": "AT"},
+    ),
+    fixed={"network": "resnet-18"},
+    values={"sem": (15.94, None, 81.58, 32.43), "dune": (13.26, 10.18, 28.88, 24.96)},
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        TABLE_1, TABLE_2, TABLE_3, TABLE_5, TABLE_6, APBENCH, ISS, BRIDGEPURE, BRIDGEPURE_100, CUDA,
+        TABLE_1, TABLE_2, TABLE_3, TABLE_5, TABLE_6, APBENCH, ISS, BRIDGEPURE, BRIDGEPURE_100, CUDA, PIL, DUNE,
     )
 }  # fmt: skip

@@ -64,7 +64,8 @@ def test_published_tables_are_whole_and_speak_our_names(table):
         ("bridgepure", "em", "add-500", None), ("bridgepure-cifar100", "ops-std", "standard", 12.18),
         ("bridgepure", "ops-std", "d-vae", 89.48), ("bridgepure", "em", "d-vae", None),
         ("bridgepure-cifar100", "ops-std", "d-vae", 62.83),
-        ("cuda", "cuda", "cutmix", 26.93),
+        ("cuda", "cuda", "cutmix", 26.93), ("pil", "pil", "standard", 12.77), ("dune", "dune", "grayscale", 10.18),
+        ("dune", "sem", "grayscale", None), ("dune", "dune", "at", 24.96), ("dune", "sem", "jpeg-10", 81.58),
     ],
 )  # fmt: skip
 def test_published_numbers(table, row, column, value):
