@@ -35,7 +35,9 @@ def audit_command(
     ] = 0.9,
     elsewhere: Annotated[
         float,
-        typer.Option(help="… and at most this share of all other images; up to half of the classes may share it."),
+        typer.Option(
+            help="… and at most this share of the images of the classes that do not share it; up to half may."
+        ),
     ] = 0.05,
     tolerance: Annotated[int, typer.Option(help="Also report colours up to this many levels from a common one.")] = 8,
     significance: Annotated[float, typer.Option(help="The largest p-value, corrected for all tests.")] = 0.01,

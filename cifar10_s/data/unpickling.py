@@ -4,7 +4,7 @@ import io
 import mmap
 import pickle
 import struct
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +22,8 @@ def load_plain(
 ) -> Any:
     """Read a pickle of plain values and arrays; Python 2 strings become bytes.
 
-    Arrays may be alone, in a list, a tuple or the values of a dictionary, or in tuples in a list. It takes the memory
-    of the arrays.
+    Arrays may be alone, in a list, a tuple or the values of a dictionary, or in tuples of two in a list. It takes the
+    memory of the arrays.
 
     Parameters
     ----------
@@ -119,8 +119,13 @@ def _plain(content: Any, types: Collection[str]) -> Any:
     if isinstance(content, dict):
         return {key: array(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [tuple(map(array, value)) if isinstance(value, tuple) else array(value) for value in content]
+        return [_pair(value, array) if isinstance(value, tuple) else array(value) for value in content]
     return array(content)
+
+
+def _pair(values: tuple[Any, ...], array: Callable[[Any], Any]) -> tuple[Any, ...]:
+    # A small file can name one long tuple many times.
+    return tuple(map(array, values)) if len(values) == 2 else values
 
 
 def _latin1_bytes(text: object, encoding: object) -> bytes:

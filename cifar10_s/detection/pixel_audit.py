@@ -168,14 +168,14 @@ def _suspects(votes: Votes, centres: NDArray[np.uint8], rules: Rules) -> _Suspec
             # At least this many images of each class have it.
             least = np.where(is_inside, votes.leads[:, at], 0)
             must_lack = np.zeros_like(is_inside) if tolerance else ~(is_inside & may_be_constant[:, at])
-            parts.append(suspects[_may_be_rare(least, must_lack, counts, label, rules.elsewhere)])
+            parts.append(suspects[_may_be_rare(least, must_lack, counts, label, rules)])
     return _Suspects(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def _may_be_rare(
-    least: NDArray[np.int32], must_lack: NDArray[np.bool_], counts: NDArray[np.int64], label: int, elsewhere: float
+    least: NDArray[np.int32], must_lack: NDArray[np.bool_], counts: NDArray[np.int64], label: int, rules: Rules
 ) -> NDArray[np.bool_]:
-    """Return which of A colours may be in at most a share ``elsewhere`` of the classes that do not share them, (A,).
+    """Return which of A colours of a class may be rare in all others, or in those that do not share them, (A,).
 
     Parameters
     ----------
@@ -186,14 +186,22 @@ def _may_be_rare(
     counts : (K, 1)
         Number of images per class.
     label
-        The class that shares it for sure.
-    elsewhere
-        See `Rules`.
+        The class.
+    rules
+        What is rare.
     """
-    room = elsewhere * counts - least
-    lacks = (must_lack | (room >= 0)) & (counts > 0)
-    lacks[label] = False
-    return np.asarray(lacks.any(0) & (np.where(lacks, room, 0).sum(0) >= 0))
+    # How many more images of each class may have the colour.
+    room = rules.elsewhere * counts - least
+    is_other = (counts > 0) & (np.arange(len(counts))[:, None] != label)
+    lacks = (must_lack | (room >= 0)) & is_other
+    may_be_of_some = lacks.any(0) & (np.where(lacks, room, 0).sum(0) >= 0)
+    may_be_of_some &= _is_mark((least > rules.share * counts).sum(0), counts)
+    return np.asarray(may_be_of_some | (np.where(is_other, room, 0).sum(0) >= 0))
+
+
+def _is_mark(sharing: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether so few classes share a colour that it is no background, which a mark of the others covers."""
+    return np.asarray(2 * sharing <= max(2, int((counts > 0).sum())))
 
 
 def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Finding]:
@@ -203,27 +211,21 @@ def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Findin
     """
     if not len(suspects):
         return
-    total, width, classes = len(images), images.shape[2], len(images.class_names)
     hits = count_colors(images, suspects.positions, suspects.low, suspects.high)
-    counts = np.bincount(images.labels, minlength=classes)
-    shares = hits > rules.share * counts
-    ours, drawn = np.where(shares, hits, 0).sum(1), np.where(shares, counts, 0).sum(1)
-    others, left = hits.sum(1) - ours, total - drawn
-    # What most classes share is the background, which a mark of the others replaced.
-    is_mark = shares[np.arange(len(hits)), suspects.labels] & (2 * shares.sum(1) <= max(2, (counts > 0).sum()))
-    is_shortcut = is_mark & (others <= rules.elsewhere * left)
-    constant = set()
+    counts, constant = np.bincount(images.labels, minlength=len(images.class_names)), set()
+    sharing = _sharing(hits, suspects.labels, counts, rules)
+    ours, drawn = np.where(sharing, hits, 0).sum(1), np.where(sharing, counts, 0).sum(1)
+    others, left = hits.sum(1) - ours, len(images) - drawn
+    is_shortcut = sharing.any(1) & _is_mark(sharing.sum(1), counts) & (others <= rules.elsewhere * left)
     chosen = np.flatnonzero(is_shortcut)
     for f in chosen[np.argsort(suspects.tolerances[chosen], kind="stable")].tolist():
         label, position, tolerance = (
             int(array[f]) for array in (suspects.labels, suspects.positions, suspects.tolerances)
         )
-        sharing = np.flatnonzero(shares[f]).tolist()
+        labels = np.flatnonzero(sharing[f]).tolist()
         log10_p = corrected(
-            log10_tail(total, int(ours[f] + others[f]), int(drawn[f]), int(ours[f])),
-            math.comb(classes, len(sharing))
-            * math.prod(images.shape[1:3])
-            * _colors(total, images.shape[3], tolerance),
+            log10_tail(len(images), int(ours[f] + others[f]), int(drawn[f]), int(ours[f])),
+            _tests(images, len(labels), tolerance),
         )
         if log10_p > math.log10(rules.significance) or (label, position) in constant:
             continue
@@ -233,19 +235,37 @@ def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Findin
             kind=NEAR if tolerance else CONSTANT,
             label=label,
             class_name=images.class_names[label],
-            positions=np.array([divmod(position, width)]),
+            positions=np.array([divmod(position, images.shape[2])]),
             colors=suspects.colors[f : f + 1],
             tolerance=tolerance,
             share=float(hits[f, label] / counts[label]),
             elsewhere=float(others[f] / left[f]),
             log10_p=log10_p,
-            also=tuple(other for other in sharing if other != label),
+            also=tuple(other for other in labels if other != label),
         )
 
 
-def _colors(images: int, channels: int, tolerance: int) -> int:
-    """Return how many colours can be the one at a position: N images have at most N, and N levels per channel."""
-    return int(min(256, images) ** channels if tolerance else min(256**channels, images))
+def _sharing(
+    hits: NDArray[np.int64], labels: NDArray[np.int64], counts: NDArray[np.int64], rules: Rules
+) -> NDArray[np.bool_]:
+    """Return which classes share each suspect with its own class, (F, K); none if too few of its own class have it.
+
+    If it is rare in all others together, its own class has it alone, even if a small class has it too.
+    """
+    shares, is_own = hits > rules.share * counts, np.arange(len(counts)) == labels[:, None]
+    is_alone = hits.sum(1) - hits[is_own] <= rules.elsewhere * (counts.sum() - counts[labels])
+    return np.asarray(np.where(is_alone[:, None], is_own, shares) & shares[is_own][:, None])
+
+
+def _tests(images: Images, size: int, tolerance: int) -> int:
+    """Return by how much the p-value of a colour that ``size`` classes share is multiplied.
+
+    There are so many sets of classes, positions, and colours at one: N images have at most N, and N levels per channel.
+    Each possible size of a set has an equal part of the p-value.
+    """
+    (total, height, width, channels), classes = images.shape, len(images.class_names)
+    colors = min(256, total) ** channels if tolerance else min(256**channels, total)
+    return math.comb(classes, size) * max(1, classes // 2) * height * width * int(colors)
 
 
 def _patches(pixels: Iterable[Finding]) -> list[Finding]:

@@ -33,9 +33,9 @@ class _Colors(nn.Module):
 class DualBranch(Surrogate):
     """Adversarial examples of five checkpoints of a network's training, towards class y + 3, and a colour per class.
 
-    The colour is added to all images of a class. A particle swarm searches it on the first of them: the networks are
-    to take them for class y + 3, and their PSNR and SSIM shall be at least 20 dB and 0.8; what is missing is added to
-    the loss.
+    The colour is added to all images of a class. A particle swarm searches for it on the class's first images: the
+    networks are to take them for class y + 3, and their PSNR and SSIM shall be at least 20 dB and 0.8; what is missing
+    is added to the loss.
 
     The authors' code differs in two points. It has a third penalty, for LPIPS above 0.03, which needs a network
     trained on ImageNet. And it returns where the particle that found the best colour went afterwards.
@@ -104,7 +104,7 @@ class DualBranch(Surrogate):
         return loss
 
     def passes(self, count: int) -> int:
-        """See `Learned.passes`."""
+        """See `Learned.passes`; a few more if a share of a class is less than an image."""
         searched = int(self.share * count) * self.particles * self.iterations * self.snapshots
         return super().passes(count) + searched
 

@@ -277,7 +277,8 @@ class Learned(Method):
         try:
             network_for(self.network, (height, width))
         except UsageError as error:
-            raise UsageError(f"{self.name}: {error}; try its reduced recipe (--budget small)") from None
+            hint = "; try its reduced recipe (--budget small)" if self.budget == "full" else ""
+            raise UsageError(f"{self.name}: {error}{hint}") from None
 
     def noise_levels(self, images: Images, options: Options) -> NDArray[Any]:
         """See `Method.noise_levels`; errors as for `noise`."""

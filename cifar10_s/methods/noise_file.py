@@ -85,8 +85,8 @@ def read_noise(
     are levels, and so are floats if any is beyond ±1; otherwise floats are for x in [0, 1].
 
     A file of perturbed images is taken too, uint8 or in [0, 1] or 0-255: their noise is what differs from the clean
-    images. So NTGA is published, and others are. If each has its class beside it, as DUNE's do, they may be sorted by
-    class.
+    images. So NTGA is published, and others are. If each array has its class beside it, as DUNE's do, they may be
+    sorted by class.
 
     It takes the memory of the levels, and of the file's array if it cannot be memory-mapped (``.npz``, bfloat16).
 
@@ -103,7 +103,8 @@ def read_noise(
     l2
         ℓ2 bound of the method, x in [0, 1], for noise rounded to whole levels.
     clean
-        The images that the noise is for; without them, a file of perturbed images is refused.
+        The images that the noise is for; without them, a file of perturbed images is refused, and so is one noise per
+        image with its class.
 
     Raises
     ------
@@ -118,7 +119,10 @@ def read_noise(
     if not may_be_images:
         _check_type(array)
     kind, axes = _match(array, shape, {"sample-wise": images, "class-wise": classes})
-    order = _order(array, clean) if kind == "sample-wise" else None
+    order = array.order if kind == "sample-wise" else None
+    if array.labels is not None:
+        labels = np.empty(0, np.int64) if clean is None else clean.labels
+        order = _order_of(path, array.labels, labels if kind == "sample-wise" else np.arange(classes))
     levels, lowest, highest = _convert(array.load(), axes, shape, order)
     reach = np.maximum(highest, -lowest)
     each = "image" if kind == "sample-wise" else "class"
@@ -142,20 +146,24 @@ def read_noise(
     return NoiseFile(path.name, hash_file(path), kind, unit, levels, bool(lowest.min() >= 0), of_images)
 
 
-def _order(array: ArrayFile, clean: Images | None) -> NDArray[Any] | None:
-    """Return the number of the image that each row is for; None if they are in order.
+def _order_of(path: Path, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the image that each row of a file is for: rows of a class are for its images, in order.
 
-    Rows with labels are for the images of their class, in order.
+    Parameters
+    ----------
+    path
+        The file, for the message.
+    rows : (N,)
+        The labels of its rows.
+    labels : (N,)
+        The labels of the images; 0 to K - 1 if there is one row per class.
     """
-    if array.labels is None or clean is None:
-        return array.order
-    if not np.array_equal(np.sort(array.labels), np.sort(clean.labels)):
+    if not np.array_equal(np.sort(rows), np.sort(labels)):
         raise UsageError(
-            f"{array.path}: expected the classes beside its arrays to be as frequent as those of the images, got "
-            "others: use a file made for these images"
+            f"{path}: its classes have other numbers of images than yours: use a file made for these images"
         )
-    order = np.empty(len(clean), np.int64)
-    order[np.argsort(array.labels, kind="stable")] = np.argsort(clean.labels, kind="stable")
+    order = np.empty(len(labels), np.int64)
+    order[np.argsort(rows, kind="stable")] = np.argsort(labels, kind="stable")
     return order
 
 

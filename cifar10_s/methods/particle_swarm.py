@@ -21,7 +21,7 @@ class ParticleSwarm:
     iterations
         Number of places that each of them sees.
     reach
-        Particles start within ±reach along each axis, with a tenth of it as the highest speed.
+        Particles start within ±reach along each axis, at speeds of up to a tenth of it.
     limit
         They stay within ±limit.
     """
@@ -34,7 +34,7 @@ class ParticleSwarm:
     def lowest(
         self, value: Callable[[NDArray[np.float64]], float], axes: int, random: np.random.Generator
     ) -> NDArray[np.float64]:
-        """Return the place, (axes,), where ``value`` was lowest; the first of several.
+        """Return the place, (axes,), where ``value`` was lowest.
 
         Examples
         --------

@@ -98,7 +98,7 @@ def finding_picture(images: Images, finding: Finding) -> Image.Image:
     width = max(2 * GAP_PIXELS + (EXAMPLES_PER_FINDING + 2) * step_x, MIN_WIDTH)
     canvas = Image.new("RGB", (width, HEADER_HEIGHT + 2 * step_y), PAPER)
     draw, means = ImageDraw.Draw(canvas), []
-    _write(draw, (GAP_PIXELS, GAP_PIXELS), f"{finding.class_name}: {finding.kind}", width - 2 * GAP_PIXELS)
+    _write(draw, (GAP_PIXELS, GAP_PIXELS), _title(finding), width - 2 * GAP_PIXELS)
     for number, (title, members) in enumerate(((finding.class_name, is_member), ("other classes", is_other))):
         top = HEADER_HEIGHT + number * step_y
         _write(draw, (GAP_PIXELS, top), f"{title}: examples and mean", width - 2 * GAP_PIXELS)
@@ -113,6 +113,11 @@ def finding_picture(images: Images, finding: Finding) -> Image.Image:
         pattern = _enlarge(to_uint8(128 + DIFFERENCE_GAIN * _without_slope(means[0] - means[1])))
         _paste(canvas, pattern, (GAP_PIXELS + (EXAMPLES_PER_FINDING + 1) * step_x, HEADER_HEIGHT + LINE_HEIGHT))
     return canvas
+
+
+def _title(finding: Finding) -> str:
+    shared = f", in {len(finding.also) + 1} classes" if finding.also else ""
+    return f"{finding.class_name}: {finding.kind}{shared}"
 
 
 def _without_slope(levels: NDArray[np.float64]) -> NDArray[np.float64]:

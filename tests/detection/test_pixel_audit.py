@@ -14,6 +14,7 @@ from support.streams import InTurn, stream_of
 
 import cifar10_s
 from cifar10_s.data.images import LabeledImages
+from cifar10_s.detection import pixel_audit
 from cifar10_s.detection.class_noise import _score, _weights, separable
 from cifar10_s.detection.findings import CONSTANT, NEAR, NOISE
 from cifar10_s.detection.pixel_audit import audit, find_shortcuts
@@ -122,6 +123,33 @@ def test_a_colour_that_two_of_four_classes_share():
     # In half of a third class, it is too common elsewhere.
     pixels[np.flatnonzero(images.labels == 1)[::2], 5, 6] = (255, 0, 255)
     assert constant(audit(images.with_pixels(pixels))) == {}
+
+
+def test_a_mark_that_a_small_class_has_too_is_of_the_large_one():
+    images = smooth(count=1500)
+    small = np.flatnonzero(images.labels == 1)[10:]
+    kept = np.setdiff1d(np.arange(len(images)), small)
+    images = LabeledImages(images.pixels[kept].copy(), images.labels[kept], images.class_names)
+    images.pixels[images.labels < 2, 5, 6] = (255, 0, 255)
+    found = constant(audit(images))
+    assert found == {(0, 5, 6): [255, 0, 255]}
+
+
+@pytest.mark.work
+def test_a_border_in_all_classes_but_one_is_not_counted(monkeypatch):
+    """Which is quadratic in the number of classes."""
+    images = smooth(count=400, classes=20)
+    images.pixels[images.labels > 0, :2] = 0
+    counted = []
+    count = pixel_audit.count_colors
+    monkeypatch.setattr(
+        pixel_audit,
+        "count_colors",
+        lambda images, positions, *box: counted.append(len(positions)) or count(images, positions, *box),
+    )
+    assert audit(images).findings == ()
+    # A background would be counted for each class and position: 19 times 24.
+    assert sum(counted) <= 24
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 3, 4])

@@ -553,7 +553,6 @@ def write_folder(folder):
 # Four short rounds: on some processors these few images are learned in the first one.
 ROUNDS = """
 from dataclasses import replace
-from cifar10_s.methods.dune import penalty, ssim
 from cifar10_s.methods.em import ErrorMinimizing as EM
 small = EM.small
 EM.small = lambda method: replace(small(method), stop_error=-1.0, train_batches=10, max_rounds=4)

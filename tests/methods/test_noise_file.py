@@ -315,8 +315,31 @@ def test_images_sorted_by_class_as_dune_publishes_them(tmp_path, protocol):
     assert np.allclose(noise.levels, levels, atol=1e-4)
     # Those of other classes are not for these images.
     others = replace(clean, labels=(clean.labels + 1) % 4)
-    with pytest.raises(UsageError, match=r"DUNE.pkl: expected the classes beside its arrays .* use a file made for"):
-        read_noise(tmp_path / "DUNE.pkl", **options | {"clean": others})
+    for beside in (others, None):
+        with pytest.raises(UsageError, match=r"DUNE.pkl: its classes have other numbers of images than yours"):
+            read_noise(tmp_path / "DUNE.pkl", **options | {"clean": beside})
+
+
+def test_one_noise_per_class_beside_its_class(tmp_path):
+    levels = make_levels((CLASSES, *SHAPE))
+    rows = [(levels[label].transpose(2, 0, 1).astype(np.int16), label) for label in (1, 0)]
+    (tmp_path / "em.pkl").write_bytes(pickle.dumps(rows))
+    noise = read(tmp_path / "em.pkl")
+    assert noise.kind == "class-wise"
+    assert np.array_equal(noise.levels, levels)
+    (tmp_path / "em.pkl").write_bytes(pickle.dumps([(array, 0) for array, _ in rows]))
+    refuse(tmp_path / "em.pkl", UsageError, "its classes have other numbers of images than yours")
+
+
+def test_a_small_pickle_that_names_one_array_many_times(tmp_path):
+    array, row = np.zeros((3, 200, 200), np.float32), (None,) * 10_000
+    (tmp_path / "pairs.pkl").write_bytes(pickle.dumps([(array, 1)] * 30_000))
+    (tmp_path / "rows.pkl").write_bytes(pickle.dumps([row] * 10_000))
+    tracemalloc.start()
+    refuse(tmp_path / "pairs.pkl", UsageError, r"expected the shape .*, got \(30000, 3, 200, 200\)")
+    refuse(tmp_path / "rows.pkl", UsageError, "expected one array")
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

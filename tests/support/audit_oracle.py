@@ -27,11 +27,14 @@ def constant_pixels(images, share=0.9, elsewhere=0.05, significance=0.01):
             continue
         has = (pixels[:, row, column] == color).all(1)
         sharing = [k for k in np.unique(labels) if has[labels == k].sum() > share * (labels == k).sum()]
+        if has[~of_class].sum() <= elsewhere * (~of_class).sum():
+            sharing = [label]
         of_these = np.isin(labels, sharing)
         hits, drawn, others = int(has[of_these].sum()), int(of_these.sum()), int(has[~of_these].sum())
         if others > elsewhere * (total - drawn) or len(sharing) > max(1, len(np.unique(labels)) / 2):
             continue
-        sets = comb(len(images.class_names), len(sharing))
+        classes = len(images.class_names)
+        sets = comb(classes, len(sharing)) * max(1, classes // 2)
         tests = sets * height * width * min(256**channels, total)
         if tests * tail(total, hits + others, drawn, hits) <= Fraction(significance):
             also = tuple(k for k in sharing if k != label)

@@ -14,7 +14,7 @@ from cifar10_s.data.unpickling import NUMBERS, load_plain
 
 
 def open_pickle(path: Path) -> ArrayFile:
-    """Open a pickled array, a list or dictionary of arrays, or a list of pairs of an array and its image's class.
+    """Open a pickled array, a list or dictionary of arrays, or a list of tuples of an array and its image's class.
 
     It is read into memory, and no code in it is run.
     """
@@ -26,15 +26,16 @@ def open_pickle(path: Path) -> ArrayFile:
         )
     if _are_pairs(content):
         rows, labels = zip(*content, strict=True)
-        array = np.stack(rows)
-        return ArrayFile(path, array.shape, array.dtype.name, lambda: array, labels=np.array(labels, np.int64))
+        # Stacked only once the shape is known to fit: a small file can name one array many times.
+        shape, dtype = (len(rows), *rows[0].shape), rows[0].dtype.name
+        return ArrayFile(path, shape, dtype, lambda: np.stack(rows), labels=np.array(labels, np.int64))
     arrays = _arrays(content)
     array = arrays[choose(path, arrays, lambda name: arrays[name].ndim)]
     return ArrayFile(path, array.shape, array.dtype.name, lambda: array)
 
 
 def _are_pairs(content: Any) -> bool:
-    """Return whether it is a list of arrays of one shape and type, each with an integer, as data loaders take them."""
+    """Return whether it is a list of tuples of an array and an integer, with arrays of one shape and type."""
     if not (isinstance(content, list) and content and all(isinstance(one, tuple) and len(one) == 2 for one in content)):
         return False
     typed = all(isinstance(row, np.ndarray) and type(label) is int for row, label in content)
