@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -59,6 +60,10 @@ def run(arguments: list[str] | None = None) -> int:
     _print_what_the_terminal_can()
     _log_to_standard_error()
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        Path.cwd()
+    except OSError:
+        return _fail("the current folder no longer exists; change to another", status=2)
     try:
         app(arguments)
     except SystemExit as end:

@@ -240,6 +240,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     except DECODER_ERRORS as error:
         if why := unfetched(data):
             raise SourceError(f"{name}: is not an image: it {why}") from None
+        _refuse_cut_off(error, name)
         reason = "its header is of no known format" if isinstance(error, UnidentifiedImageError) else error
         raise SourceError(f"{name}: is not an image ({reason}): expected one of {', '.join(IMAGE_FORMATS)}") from None
     if image.width * image.height > MAX_PIXELS:
@@ -248,6 +249,12 @@ def _open(data: bytes, name: str) -> Image.Image:
             "which looks like a decompression bomb; scale the image down"
         )
     return image
+
+
+def _refuse_cut_off(error: Exception, name: str) -> None:
+    """Raise SourceError if Pillow found that the data of an image ends too early."""
+    if "truncated" in str(error).lower():
+        raise SourceError(f"{name}: is cut off; get the image again") from None
 
 
 class _Found(NamedTuple):
@@ -266,6 +273,7 @@ def _probe(data: bytes, name: str) -> _Found:
         try:
             sideways = _may_be_turned(data) and orientation(image) >= FIRST_SIDEWAYS
         except DECODER_ERRORS as error:
+            _refuse_cut_off(error, name)
             raise SourceError(f"{name}: its EXIF data cannot be read ({error}); replace the file") from None
         height, width = (image.width, image.height) if sideways else (image.height, image.width)
         channels = {"1": 1, "L": 1, "RGB": 3, "P": 3}.get(image.mode)

@@ -31,7 +31,9 @@ def check_classes(images: Images) -> None:
     """Raise UsageError if a class has no images."""
     names = images.class_names
     for empty in np.flatnonzero(np.bincount(images.labels, minlength=len(names)) == 0):
-        raise UsageError(f"class {empty} ({names[empty]}) has no images: expected at least one")
+        raise UsageError(
+            f"class {empty} ({names[empty]}) has no images: expected at least one; name the others with --classes"
+        )
 
 
 def moments_by_class(

@@ -173,3 +173,15 @@ def test_a_service_may_close_what_a_terminal_has(tmp_path, environment, closed):
         )
         assert done.returncode == status, arguments
     assert cifar10_s.verify(tmp_path / "x").images == 4673
+
+
+def test_a_current_folder_that_was_deleted(here, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = here("search", "--source", "sample")
+    monkeypatch.chdir(tmp_path)
+    assert (result.returncode, result.stderr) == (
+        2,
+        "cifar10-s: the current folder no longer exists; change to another\n",
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.images import make_images
+from support.sources import write_pictures
 
 from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.splits import load_images, load_splits
@@ -85,13 +86,16 @@ def test_a_test_split_without_labels(tmp_path):
         ("file_name,label\na.png,cat\nb.png,dog,3\n", "row 1: expected 2 fields"),
         ("file_name,label\na.png,cat\nb.png\n", "row 1: expected 2 fields"),
         ("file_name,label\na.png,cat\nb.png,\n", "1 rows have no label"),
-        ("name,label\na.png,cat\n", "row 0: expected a column file_name"),
+        ("name,label\na.png,cat\n", "expected a column file_name .* got name, label; name the columns"),
+        ("file_name;label\na.png;cat\n", "expected a column file_name .* got file_name;label; .* with commas"),
+        ("file_name\tlabel\na.png\tcat\n", "expected a column file_name .*; separate the columns with commas"),
+        ("file_name,label\n,cat\n", "row 0: expected a column file_name"),
         ('file_name,label\na.png,"cat\n', "cannot be read as a table"),
         ("file_name,text\na.png,cat\nb.png,dog\n", "expected one label column, got none"),
         ("file_name,label,split\na.png,cat,train\nb.png,dog,\n", "expected a split in every row"),
-        ("", "expected its name"),
+        ("", "expected a column file_name .* got an empty file"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_a_table_that_does_not_fit_gets_a_line(tmp_path, text, message):
     folder = tmp_path / "pets"
@@ -113,6 +117,37 @@ def test_json_of_another_form_gets_a_line(tmp_path, text):
     with pytest.raises(SourceError) as caught:
         load_images(tmp_path)
     assert str(caught.value).isprintable()
+
+
+def test_a_table_in_another_encoding_gets_a_line(tmp_path):
+    write(tmp_path)
+    (tmp_path / "metadata.csv").write_text("file_name,label\na.png,vélo\n", encoding="latin-1")
+    with pytest.raises(SourceError, match=r"metadata\.csv: expected text in UTF-8; save it in that encoding"):
+        load_images(tmp_path)
+
+
+def test_names_that_another_system_spells_otherwise(tmp_path):
+    """A Mac writes é as two characters, and most others as one."""
+    write(tmp_path / "table", [("e\u0301.png", "cat"), ("b.png", "dog")])
+    table = tmp_path / "table" / "metadata.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("e\u0301", "\u00e9"), encoding="utf-8")
+    assert load_images(tmp_path / "table").labels.tolist() == [0, 1]
+    for split, spelled in (("train", "\u00e9"), ("test", "e\u0301")):
+        write_pictures(tmp_path / "folders" / split, make_images())
+        (tmp_path / "folders" / split / "class 1").rename(tmp_path / "folders" / split / spelled)
+    splits = load_splits(tmp_path / "folders")
+    assert splits["test"].class_names == splits["train"].class_names == ("class 0", "class 2", "\u00e9")
+    write(tmp_path / "both", [("a.png", "\u00e9"), ("b.png", "e\u0301")])
+    with pytest.raises(SourceError, match="2 classes are called 'é', in different Unicode normalisations"):
+        load_images(tmp_path / "both")
+
+
+def test_labels_that_are_half_an_emoji_stay_different(tmp_path):
+    write(tmp_path, [("a.png", "cat"), ("b.png", "dog")])
+    (tmp_path / "metadata.csv").unlink()
+    lines = ['{"file_name": "a.png", "label": "\\ud83d"}', '{"file_name": "b.png", "label": "\\ud83c"}']
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    assert load_images(tmp_path).class_names == ("\\ud83c", "\\ud83d")
 
 
 def test_two_tables_and_strays_get_a_line(tmp_path):

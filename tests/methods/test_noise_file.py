@@ -376,7 +376,35 @@ def test_packed_noise_of_tap_is_put_in_the_images_order(tmp_path, kind, numbers)
     refuse(tmp_path / "wide.pth", UsageError, "noise of image 3, ")
 
 
-@pytest.mark.parametrize("beside", [[0, 1, 0, 1, 0, 1], [1, 2, 3, 4, 5, 6], [0, 1, 2], [5, 4, 3, 2, 1, 0.0]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda delta: {"poison_delta": delta, "poison_ids": torch.arange(1, 7)},
+        lambda delta: {"poison_delta": delta, "idx": [0, 1, 2, 2, 1, 0]},
+        lambda delta: {"poison_delta": delta, "indices": []},
+        lambda delta: [delta, torch.tensor([6, 5, 4, 3, 2, 1])],
+    ],
+)
+def test_numbers_of_images_that_do_not_start_at_0_are_refused(tmp_path, content):
+    """Otherwise the noise would be that of other images."""
+    torch.save(content(torch.from_numpy(make_levels().transpose(0, 3, 1, 2) / 255)), tmp_path / "packed.pth")
+    refuse(tmp_path / "packed.pth", UsageError, "expected the numbers of the images .* from 0 to 5, each once")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda data: data[:-200], "is cut off: .*; get the noise again"),
+        (lambda data: b"\n<!DOCTYPE html><title>Virus scan</title>", "is a web page; get the noise again"),
+    ],
+)
+def test_a_download_that_went_wrong_is_called_so(tmp_path, content, message):
+    path = write_pt(tmp_path / "em", make_levels(), "int8")
+    path.write_bytes(content(path.read_bytes()))
+    refuse(path, SourceError, message)
+
+
+@pytest.mark.parametrize("beside", [[0, 1, 0, 1, 0, 1], [0, 1, 2], [5, 4, 3, 2, 1, 0.0]])
 def test_labels_beside_noise_are_no_order(tmp_path, beside):
     levels = make_levels()
     torch.save([torch.from_numpy(levels), torch.tensor(beside)], tmp_path / "em.pt")

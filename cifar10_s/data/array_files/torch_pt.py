@@ -1,6 +1,7 @@
 """Tensors in ``.pt`` and ``.pth``."""
 
 import pickletools
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.data.array_files.base import MAX_OVERHEAD_BYTES, MAX_QUOTED_LETTERS, ArrayFile, choose
 from cifar10_s.data.array_files.zips import open_zip
-from cifar10_s.errors import SourceError, printable
+from cifar10_s.errors import SourceError, UsageError, printable
 
 # The globals in the pickle of a plain tensor of numbers. `weights_only` allows more: none is code, but some allocate as
 # much memory as a number in the file says (a bytearray, a sparse tensor).
@@ -23,6 +24,8 @@ _TENSOR_GLOBALS = {
         for kind in ("BFloat16", "Half", "Float", "Double", "Byte", "Char", "Short", "Int", "Long")
     ),
 }
+# Names under which a file has the number of the image of each noise.
+NUMBERS_OF_IMAGES = re.compile(r"(?i)(^|_)(ids?|idx|index|indices)$")
 _GLOBAL_OPCODES = ("GLOBAL", "INST", "STACK_GLOBAL")
 
 
@@ -40,18 +43,24 @@ def open_torch(path: Path) -> ArrayFile:
         return array
 
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return ArrayFile(path, tuple(tensor.shape), dtype, read, order=_order(content, len(tensor) if tensor.ndim else 0))
+    order = _order(path, content, len(tensor) if tensor.ndim else 0)
+    return ArrayFile(path, tuple(tensor.shape), dtype, read, order=order)
 
 
-def _order(content: Any, rows: int) -> NDArray[Any] | None:
+def _order(path: Path, content: Any, rows: int) -> NDArray[Any] | None:
     """Return the numbers of the images beside noise, as in TAP's packed files; None if there are none.
 
     Labels, for example, are not: every image has its own number.
+
+    Raises
+    ------
+    UsageError
+        If there are such numbers by their name, or as none occurs twice, but not those from 0 on.
     """
     import torch
 
-    beside = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
-    for value in beside:
+    named = content.items() if isinstance(content, dict) else enumerate(content if _is_list(content) else ())
+    for name, value in named:
         if isinstance(value, list | tuple) and all(type(number) is int for number in value):
             numbers = np.array(value, object)
         elif isinstance(value, torch.Tensor) and value.ndim == 1 and not value.is_floating_point():
@@ -60,7 +69,16 @@ def _order(content: Any, rows: int) -> NDArray[Any] | None:
             continue
         if len(numbers) == rows and np.array_equal(np.sort(numbers), np.arange(rows)):
             return numbers.astype(np.int64)
+        if NUMBERS_OF_IMAGES.search(str(name)) or len(numbers) == rows == len(np.unique(numbers)) > 1:
+            raise UsageError(
+                f"{path}: expected the numbers of the images beside the noise to be those from 0 to {rows - 1}, each "
+                f"once, got {len(numbers)} others; save the noise alone, in the order of the images"
+            )
     return None
+
+
+def _is_list(content: Any) -> bool:
+    return isinstance(content, list | tuple)
 
 
 def _tensors(content: Any) -> dict[str, Any]:
@@ -98,6 +116,11 @@ def check_plain(path: Path, what: str = "noise", instead: str = ".npy") -> None:
         If it is not as ``torch.save`` writes it.
     """
     if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+        if start.startswith((b"PK\x03\x04", b"<")):
+            what_is = "is a web page" if start.startswith(b"<") else "is cut off: the end of its zip is missing"
+            raise SourceError(f"{path}: {what_is}; get the {what} again")
         raise SourceError(
             f"{path}: expected a zip, as torch.save writes since torch 1.6; it was not read, since what is older is a "
             f"bare pickle, which can run code: save the {what} with a newer torch, or as {instead}"

@@ -1,6 +1,7 @@
 """Which columns of a table have the images and the labels, and the labels as numbers with class names."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ IMAGE, BYTES, CLASS, NUMBER, TEXT, OTHER = "image", "bytes", "class", "number", 
 # Names of columns with labels; the second kind only counts if there is no column of the first.
 LABEL_NAMES = (re.compile(r"(.*[_ -])?labels?", re.IGNORECASE), re.compile(r"(.*[_ -])?(class|target|category|y)"))
 NO_LABEL = -1
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,8 @@ def other_labels(values: Mapping[str, Any], columns: Columns) -> dict[str, Other
 def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the labels of a column, (N,) int64, and the class names.
 
-    Numbers without names are named by themselves, and each from 0 to the largest must occur; texts are the names of
-    their classes, which are sorted, as folders are.
+    Numbers without names are named by themselves, whether they start at 0 or not; texts are the names of their classes,
+    which are sorted, as folders are.
 
     Raises
     ------
@@ -163,7 +166,10 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
         If some are missing, are neither whole numbers nor texts, or are out of range.
     """
     if of.kind == OTHER and pa.types.is_null(column.type):
-        raise SourceError(f"{name}: labels: expected whole numbers or texts, got others")
+        raise SourceError(
+            f"{name}: labels: expected whole numbers or texts, got others, such as true or 1.0, or both; write them "
+            "all as texts"
+        )
     if column.null_count:
         raise _unlabelled(column.null_count, len(column), name)
     if pa.types.is_dictionary(column.type):
@@ -177,13 +183,26 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
         place = {text: label for label, text in enumerate(texts)}
         return np.array([place[text] for text in values], np.int64), _checked(tuple(texts), name)
     if not pa.types.is_integer(column.type):
-        raise SourceError(f"{name}: labels: expected whole numbers or texts, got {column.type}")
+        raise SourceError(
+            f"{name}: labels: expected whole numbers or texts, got {column.type}; save them as one of these"
+        )
     labels = to_numpy(column)
     if (labels == NO_LABEL).all():
         raise UnlabelledError(f"{name}: has no labels: all of them are {NO_LABEL}")
     if labels.min() < 0:
-        raise SourceError(f"{name}: labels: expected whole numbers from 0, got {labels.min()}")
-    names = _names_of_numbers(labels, name) if of.names is None else of.names
+        raise SourceError(
+            f"{name}: labels: expected whole numbers from 0, got {labels.min()} in {(labels < 0).sum()} rows; remove "
+            "the rows without a label, or give them one"
+        )
+    if of.names is None:
+        found, labels = np.unique(labels, return_inverse=True)
+        if found[-1] >= len(found):
+            logger.info(
+                "%s: labels are numbers from %s to %s, not 0 to %s: the classes are named by them",
+                name, found[0], found[-1], len(found) - 1,
+            )  # fmt: skip
+        return np.asarray(labels, np.int64), tuple(map(str, found.tolist()))
+    names = of.names
     if labels.max() >= len(names):
         raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
     return labels, _checked(names, name)
@@ -194,15 +213,6 @@ def _unlabelled(count: int, rows: int, name: str) -> SourceError:
     if count == rows:
         return UnlabelledError(f"{name}: has no labels: all of them are missing")
     return SourceError(f"{name}: {count} rows have no label: expected one in every row")
-
-
-def _names_of_numbers(labels: NDArray[np.int64], name: str) -> tuple[str, ...]:
-    found = np.unique(labels)
-    if len(found) != found[-1] + 1:
-        raise SourceError(
-            f"{name}: labels: expected every number from 0 to the largest ({found[-1]}), got {len(found)} of them"
-        )
-    return tuple(str(label) for label in found)
 
 
 def _checked(names: tuple[str, ...], name: str) -> tuple[str, ...]:

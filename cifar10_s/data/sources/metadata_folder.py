@@ -11,6 +11,7 @@ from functools import partial
 from os.path import relpath
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
@@ -101,7 +102,7 @@ def _read_rows(root: Folder, folder: Folder, images: set[Path]) -> list[_Row]:
     tables = _tables(folder)
     if len(tables) > 1:
         raise SourceError(f"{folder.path}: expected one table of labels, got {listed(tables)}; remove one")
-    rows = []
+    rows, spelled = [], {normalize("NFC", str(image)): image for image in images}
     for table in tables:
         path = folder.path / table
         for number, values in enumerate(_parse(path)):
@@ -110,6 +111,8 @@ def _read_rows(root: Folder, folder: Folder, images: set[Path]) -> list[_Row]:
                 raise SourceError(f"{path}: row {number}: expected a column {FILE_NAME} with the path of an image")
             # Only compared with the files that were listed, so none leads out of the folder.
             file = folder.path / posixpath.normpath(name)
+            # Unpacked on another system, a name may have other bytes: é as one character or as two.
+            file = file if file in images else spelled.get(normalize("NFC", str(file)), file)
             if file not in images:
                 raise SourceError(
                     f"{path}: row {number}: {name!r:.200} is not an image in {folder.path}; correct the row or remove "
@@ -144,6 +147,7 @@ def _parse(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".csv":
             reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+            _check_header(path, reader.fieldnames or ())
             rows: list[Any] = list(reader)
             for number, row in enumerate(rows):
                 if None in row or None in row.values():
@@ -153,8 +157,20 @@ def _parse(path: Path) -> list[dict[str, Any]]:
                     )
         else:
             rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: expected text in UTF-8; save it in that encoding") from None
     except (ValueError, csv.Error, RecursionError) as error:
         raise SourceError(f"{path}: cannot be read as a table ({one_line(error)}); write it again") from None
     if not all(isinstance(row, dict) for row in rows):
         raise SourceError(f"{path}: expected a JSON object in every line; write it again")
     return rows
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    """Check that the first line of a table has a column of file names."""
+    if FILE_NAME in names:
+        return
+    separator = next((sign for sign in (";", "\t", "|") if len(names) == 1 and sign in names[0]), None)
+    advice = "separate the columns with commas" if separator else "name the columns in its first line"
+    got = listed(names) if names else "an empty file"
+    raise SourceError(f"{path}: expected a column {FILE_NAME} with the paths of the images, got {got}; {advice}")

@@ -2,9 +2,11 @@
 
 import logging
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from cifar10_s.common.files import expand_home
 from cifar10_s.data.cluster import Cluster, distribute
@@ -190,6 +192,12 @@ class _Opening:
         splits = self._alike({split: images for split, (_, images) in opened.items()})
         splits = self._with_shared_labels(splits)
         names = next(iter(splits.values())).class_names
+        for name, count in Counter(normalize("NFC", name) for name in names).items():
+            if count > 1:
+                raise SourceError(
+                    f"{self.source}: {count} classes are called {printable(name)!r}, in different Unicode "
+                    "normalisations: give them one name, or different ones"
+                )
         if self.choices.classes is not None or self.choices.limit is not None:
             labels = None
             if self.choices.classes is not None:
@@ -209,7 +217,11 @@ class _Opening:
         if splits.keys() != {TRAIN, TEST}:
             return splits
         train, test = splits[TRAIN], splits[TEST]
-        if set(test.class_names) < set(train.class_names):
+        # Unpacked on another system, a name may have other bytes: é as one character or as two.
+        spelled = {normalize("NFC", name): name for name in train.class_names}
+        names = tuple(spelled.get(normalize("NFC", name), name) for name in test.class_names)
+        test = replace(test, class_names=names)  # type: ignore[type-var]
+        if set(names) <= set(train.class_names) and len(set(names)) == len(names):
             test = rename(test, train.class_names)
         if test.class_names != train.class_names or test.shape[1:] != train.shape[1:]:
             options = ""
