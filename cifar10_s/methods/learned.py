@@ -268,7 +268,7 @@ class Learned(Method):
     def check(self, images: Images) -> None:
         """See `Method.check`: expected are two images and classes, and a size that the network takes."""
         _, height, width, _ = images.shape
-        classes = len(np.unique(images.labels))
+        classes = int(np.count_nonzero(np.bincount(images.labels, minlength=1)))
         if min(len(images), classes) < 2:
             raise UsageError(
                 f"{self.name}: expected images of two or more classes, got {len(images)} of {classes}: a network has "
