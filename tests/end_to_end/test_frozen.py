@@ -115,8 +115,8 @@ def assert_same(got, expected):
 def test_a_release_of_every_configuration(tmp_path, budget, recording):
     cache = tmp_path / "cache"
     if recording:
-        record("checkpoints", frozen("checkpoints") | {budget: keys_now(budget)})
-    paths = put_noise(cache, frozen("checkpoints")[budget])
+        record(f"checkpoints-{budget}", keys_now(budget))
+    paths = put_noise(cache, frozen(f"checkpoints-{budget}"))
     folder = build(tmp_path / "frozen-s", cache, "-c", "all", "--budget", budget)
     # Had a key changed, a method would have made its noise anew under another.
     assert sorted(path for path in (cache / "noise").iterdir() if path.suffix != ".lock") == sorted(paths)
