@@ -178,8 +178,8 @@ def test_runs_that_are_recorded_are_not_run_again(tmp_path, release, path):
     for record in map(json.loads, path.read_text().splitlines()):
         settings = record["settings"]
         axes = settings["protocol"]["name"], settings["network"], settings["strategy"]["name"]
-        grids.setdefault((*axes, settings["configuration"]), []).append(record)
-    for number, ((protocol, network, strategy, configuration), records) in enumerate(grids.items()):
+        grids.setdefault((*axes, settings["configuration"], settings["pixels_sha256"]), []).append(record)
+    for number, ((protocol, network, strategy, configuration, _), records) in enumerate(grids.items()):
         folder = described(tmp_path / f"release-{number}", manifest, records)
         file = tmp_path / f"{number}.jsonl"
         write_records(file, records)
