@@ -74,10 +74,10 @@ def build(folder, cache, *options, source="sample"):
 
 def put_noise(cache, keys):
     """Put noise into the cache under every key, as if the methods had made it; return the paths."""
-    images, classes = cifar10_s.load_source("sample"), 10
+    images = cifar10_s.load_images("sample")
     paths = []
     for method, of_method in keys.items():
-        rows = classes if cifar10_s.METHODS[method].classwise else len(images)
+        rows = len(images.class_names) if cifar10_s.METHODS[method].classwise else len(images)
         noise = np.random.default_rng(list(method.encode())).integers(-8, 9, (rows, *images.shape[1:]), dtype=np.int8)
         for key in of_method:
             path = cache / "noise" / f"{method}-{key}.npy"
