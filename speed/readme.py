@@ -32,12 +32,14 @@ SPEEDS = {
     "Own images": "own-generated.json",
     "Reading files": "reading-generated.json",
 }
-TABLES = ("grid", "5", "6", "1", "apbench", "iss", "bridgepure", "cuda", "dilution")
+TABLES = ("grid", "5", "6", "1", "apbench", "iss", "bridgepure", "cuda", "pil", "dune", "dilution")
 # README's own table.
 SHOWN = {
     "configuration": ("clean", "ops", "em-ops", "ops-spread-2", "em-ops-patches-4"),
     "strategy": ("standard", "cutout", "randaugment", "jpeg-10", "at"),
 }
+# Of the pixels that EM's noise makes on several processors, those of most records.
+MOST_MEASURED = {"em-ops-patches-4": "f2e33c8a"}
 # The noise of the second was made without bfloat16: its pixels are others by the same recipe.
 RECORDS = ("benchmark.jsonl", "benchmark-float32.jsonl")
 MARKED = re.compile(r"(<!-- measured: begin -->\n).*?(<!-- measured: end -->)", re.DOTALL)
@@ -56,7 +58,7 @@ def accuracies() -> str:
 
 def few_accuracies() -> str:
     """Return README's table: a row for each of some configurations, under some strategies, of the first records."""
-    report = Report.read(RESULTS / RECORDS[0])
+    report = Report.read(RESULTS / RECORDS[0], pixels=MOST_MEASURED)
     shown = [record for record in report.records if _is_shown(record.settings.coordinates)]
     report = replace(report, records=tuple(shown))
     tables = (report.filled_tables(record_set, ["grid"]) for record_set in report.record_sets())
