@@ -35,10 +35,10 @@ def audit(
 
     A colour at a position is found if more than ``share`` of a class have it, or of each of up to half of the classes,
     at most ``elsewhere`` of the images of all others have it, and this is improbable by chance. The p-value is that of
-    Fisher's exact test, times the number of sets of so many classes, of positions, and of colours: with labels given to
-    N images at random, a colour that M of them have is in at least h of the n images of these classes with probability
-    ``Σ_{x ≥ h} C(M, x)·C(N-M, n-x) / C(N, n)``. So a border that is black in all classes is no shortcut, and a colour
-    that a dozen images of a small class share may be none.
+    Fisher's exact test, times the number of sets of so many classes, of sizes that a set can have, of positions, and of
+    colours: with labels given to N images at random, a colour that M of them have is in at least h of the n images of
+    these classes with probability ``Σ_{x ≥ h} C(M, x)·C(N-M, n-x) / C(N, n)``. So a border that is black in all classes
+    is no shortcut, and a colour that a dozen images of a small class share may be none.
 
     Constant colours are found exactly. For the others, a sample of the class gives the centre.
 

@@ -45,7 +45,7 @@ class DualBranch(Surrogate):
     particles, iterations
         Of the swarm.
     shift
-        Its particles start within ±shift levels, and stay within twice that; the penalties act long before.
+        Its particles start within ±shift levels, and stay within twice that; the penalties act before.
     share
         Share of a class's images, the first ones, to search its colour on; a fifth is the authors' 1,000 in CIFAR-10.
     """

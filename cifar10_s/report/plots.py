@@ -66,7 +66,7 @@ def training_curves(
         for (curve, label), color, stroke in zip(CURVES.items(), COLORS, STROKES, strict=False):
             _band(axis, _by_epoch(records, curve), label, color, stroke)
         axis.set(title=escape(f"{name} (n={len(records)})"), xlabel="epoch", ylabel="accuracy, %", ylim=(0, 102))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     finish(
         figure,
         f"Training on {record_set.source}: {', '.join(fixed.values())}, protocol {record_set.protocol}. "
@@ -93,7 +93,8 @@ def _band(axis: "Axes", values: NDArray[np.float64], label: str, color: str, str
     """Draw the mean and the range of several runs by epoch, (runs, epochs)."""
     epochs = np.arange(1, values.shape[1] + 1)
     marker = "." if len(epochs) == 1 else ""
-    axis.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
+    if len(values) > 1:
+        axis.fill_between(epochs, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
     axis.plot(epochs, values.mean(0), color=color, linestyle=stroke, marker=marker, label=label)
 
 

@@ -59,8 +59,9 @@ def _order(path: Path, content: Any, rows: int) -> NDArray[Any] | None:
     """
     import torch
 
-    named = content.items() if isinstance(content, dict) else enumerate(content if _is_list(content) else ())
-    for name, value in named:
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(value, list | tuple) and all(type(number) is int for number in value):
             numbers = np.array(value, object)
         elif isinstance(value, torch.Tensor) and value.ndim == 1 and not value.is_floating_point():
@@ -75,10 +76,6 @@ def _order(path: Path, content: Any, rows: int) -> NDArray[Any] | None:
                 f"once, got {len(numbers)} others; save the noise alone, in the order of the images"
             )
     return None
-
-
-def _is_list(content: Any) -> bool:
-    return isinstance(content, list | tuple)
 
 
 def _tensors(content: Any) -> dict[str, Any]:
@@ -118,9 +115,9 @@ def check_plain(path: Path, what: str = "noise", instead: str = ".npy") -> None:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             start = file.read(64).lstrip()
-        if start.startswith((b"PK\x03\x04", b"<")):
-            what_is = "is a web page" if start.startswith(b"<") else "is cut off: the end of its zip is missing"
-            raise SourceError(f"{path}: {what_is}; get the {what} again")
+        for first, reason in ((b"PK\x03\x04", "is cut off: the end of its zip is missing"), (b"<", "is a web page")):
+            if start.startswith(first):
+                raise SourceError(f"{path}: {reason}; get the {what} again")
         raise SourceError(
             f"{path}: expected a zip, as torch.save writes since torch 1.6; it was not read, since what is older is a "
             f"bare pickle, which can run code: save the {what} with a newer torch, or as {instead}"

@@ -195,13 +195,14 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
             "the rows without a label, or give them one"
         )
     if of.names is None:
-        found, labels = np.unique(labels, return_inverse=True)
+        found = np.unique(labels)
         if found[-1] >= len(found):
+            labels = np.searchsorted(found, labels)
             logger.info(
                 "%s: labels are numbers from %s to %s, not 0 to %s: the classes are named by them",
                 name, found[0], found[-1], len(found) - 1,
             )  # fmt: skip
-        return np.asarray(labels, np.int64), tuple(map(str, found.tolist()))
+        return labels, tuple(map(str, found.tolist()))
     names = of.names
     if labels.max() >= len(names):
         raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")

@@ -5,7 +5,7 @@ import io
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os.path import relpath
@@ -55,7 +55,9 @@ def find_metadata_folder(place: Place, choices: Choices, *, allow_unverified: bo
     """
     root = place.folder
     images = set(_images(root))
-    rows = [row for folder in (root, *root.folders) for row in _read_rows(root, folder, images)]
+    # Unpacked on another system, a name may have other bytes: é as one character or as two.
+    known = {normalize("NFC", str(path)): path for path in images} | {str(path): path for path in images}
+    rows = [row for folder in (root, *root.folders) for row in _read_rows(root, folder, known)]
     named = Counter(row.path for row in rows)
     for path in sorted(images - named.keys())[:1]:
         raise SourceError(f"{path}: expected its name in {TABLES[0]} or {TABLES[1]}; add it, or move it elsewhere")
@@ -97,12 +99,12 @@ def _images(root: Folder) -> list[Path]:
     return found
 
 
-def _read_rows(root: Folder, folder: Folder, images: set[Path]) -> list[_Row]:
-    """Return the rows of the table of a folder; none if it has no table."""
+def _read_rows(root: Folder, folder: Folder, known: Mapping[str, Path]) -> list[_Row]:
+    """Return the rows of the table of a folder; none if it has no table. ``known`` are the images, by their names."""
     tables = _tables(folder)
     if len(tables) > 1:
         raise SourceError(f"{folder.path}: expected one table of labels, got {listed(tables)}; remove one")
-    rows, spelled = [], {normalize("NFC", str(image)): image for image in images}
+    rows = []
     for table in tables:
         path = folder.path / table
         for number, values in enumerate(_parse(path)):
@@ -110,10 +112,9 @@ def _read_rows(root: Folder, folder: Folder, images: set[Path]) -> list[_Row]:
             if not isinstance(name, str) or not name:
                 raise SourceError(f"{path}: row {number}: expected a column {FILE_NAME} with the path of an image")
             # Only compared with the files that were listed, so none leads out of the folder.
-            file = folder.path / posixpath.normpath(name)
-            # Unpacked on another system, a name may have other bytes: é as one character or as two.
-            file = file if file in images else spelled.get(normalize("NFC", str(file)), file)
-            if file not in images:
+            named = str(folder.path / posixpath.normpath(name))
+            file = known.get(named) or known.get(normalize("NFC", named))
+            if file is None:
                 raise SourceError(
                     f"{path}: row {number}: {name!r:.200} is not an image in {folder.path}; correct the row or remove "
                     "it"

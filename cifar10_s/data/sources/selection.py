@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,9 +149,12 @@ def as_stream(images: Images) -> Stream:
 
 
 def rename(images: Images, names: tuple[str, ...]) -> Images:
-    """Return the images with labels for other class names, among which their own are."""
-    place = {name: label for label, name in enumerate(names)}
-    labels = np.array([place[name] for name in images.class_names], np.int64)[images.labels]
+    """Return the images with labels for other class names, among which their own are.
+
+    Unpacked on another system, a name may have other bytes: é as one character or as two.
+    """
+    place = {normalize("NFC", name): label for label, name in enumerate(names)}
+    labels = np.array([place[normalize("NFC", name)] for name in images.class_names], np.int64)[images.labels]
     return replace(images, labels=labels, class_names=names)  # type: ignore[type-var]
 
 
