@@ -29,7 +29,7 @@ class SourceError(Cifar10SError):
 
 
 class ChecksumError(SourceError):
-    """A source that claims to be CIFAR-10 and is not."""
+    """A source that claims to be CIFAR-10 or CIFAR-100 and has other checksums."""
 
     exit_status = 1
 

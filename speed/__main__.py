@@ -4,10 +4,6 @@ python -m speed [--source SOURCE] [--only PART] [--quick]
 """
 
 import argparse
-import importlib.metadata
-import json
-import platform
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,15 +26,16 @@ from cifar10_s.nn.runtime import Runtime
 from cifar10_s.release.recipes import CONFIGURATIONS
 from speed import limits
 from speed.commands import measure_commands
-from speed.growth import draw
 from speed.kernels import measure_kernels
 from speed.learning import measure_compiled, measure_released, measure_step, measure_strategies, measure_training
 from speed.own_images import measure_own
 from speed.plain import plain_parquet, plain_search
 from speed.reading import measure_reading
+from speed.saving import report
 from speed.scale import measure_scale
 from speed.searching import contents
-from speed.timing import extra_memory, median, once, percent, row
+from speed.synthetic import synthetic
+from speed.timing import extra_memory, median, once, row
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("speed", "scale", "commands", "own", "reading")
@@ -96,19 +93,6 @@ def measure_speed(images: LabeledImages, source: str | None, *, quick: bool) -> 
     ]
 
 
-def synthetic(count: int) -> LabeledImages:
-    """Make smooth random images with a little noise, about as compressible as photographs; at most 50,000 differ."""
-    random = np.random.default_rng(0)
-    distinct = min(count, 50_000)
-    coarse = random.integers(16, 240, (distinct, 8, 8, 3)).astype(np.float32)
-    blend = np.maximum(0, 1 - np.abs(np.linspace(0, 7, 32)[:, None] - np.arange(8))).astype(np.float32)
-    smooth = np.einsum("yi,nijc,xj->nyxc", blend, coarse, blend, optimize=True)
-    pixels = (smooth + random.integers(-8, 9, smooth.shape, dtype=np.int8)).astype(np.uint8)
-    labels = random.integers(0, 10, distinct)
-    copies = count // distinct
-    return LabeledImages(np.tile(pixels, (copies, 1, 1, 1)), np.tile(labels, copies), tuple("abcdefghij"))
-
-
 def measure_source(source: str) -> list[dict[str, Any]]:
     """Time reading and decoding a source, with what the library caches of it already there."""
     splits = load_splits(source)
@@ -132,7 +116,7 @@ def measure_search(images: LabeledImages) -> list[dict[str, Any]]:
         row("one pass that sums the bytes as 64-bit words", 1e3 * one_pass, "ms"),
         row("plain loop over the candidates", plain, "s"),
         row("search: times as fast as the plain loop", plain / ours, "x", "300 or more"),
-        row("search: time of so many passes", ours / one_pass, "x", "6 or less"),
+        row("search: time, in passes over the data", ours / one_pass, "x", "6 or less"),
         row("search: extra memory at the peak", extra / 2**20, "MiB", "under 64"),
     ]
 
@@ -144,7 +128,7 @@ def measure_growth(counts: list[int]) -> list[dict[str, Any]]:
         images = synthetic(count)
         seconds = median(lambda: cifar10_s.search(replace(images), device="cpu"))  # noqa: B023
         limit = 1e9 * limits.reading(images.pixels) / count
-        rows.append(row(f"search, {count:,} images: time an image", 1e9 * seconds / count, "ns", limit=limit))
+        rows.append(row(f"search, {count:,} images: time per image", 1e9 * seconds / count, "ns", limit=limit))
     return rows
 
 
@@ -191,7 +175,7 @@ def measure_files(images: LabeledImages) -> list[dict[str, Any]]:
         row("build a configuration, search and stamp included", count / ours, "images/s", limit=count / coding),
         row("the plain way with `datasets` alone", count / plain, "images/s"),
         row("build: times as fast as the plain way", plain / ours, "x", "2.5 or more"),
-        row("build: bytes an image against the plain way", our_bytes / plain_bytes, "x", "1 or less"),
+        row("build: bytes per image, relative to the plain way", our_bytes / plain_bytes, "x", "1 or less"),
         row("decode 60,000 PNG images", 60_000 * decode / count, "s", "6 or less", 60_000 * codec / count),
         row("verify", verified.images / verify, "images/s", "15,000 or more", count / codec),
         *reading,
@@ -202,31 +186,6 @@ def write_png_source(images: LabeledImages, folder: Path) -> None:
     """Write a folder of Parquet to build from."""
     folder.mkdir()
     plain_parquet(images.pixels, images.labels, list(images.class_names), folder / "train-00000-of-00001.parquet")
-
-
-def report(part: str, rows: list[dict[str, Any]], data: str, *, save: bool, **more: Any) -> None:
-    """Print the rows; save them with what they were measured on, and ``more``, of which a growth is drawn."""
-    for line in rows:
-        share = f"{percent(line['share'])} of {line['limit']:,.4g} at best" if "share" in line else ""
-        bound = f"must be {line['must']}" if "must" in line else ""
-        print(f"{line['what']:66} {line['value']:>10,.4g} {line['unit']:9} {bound:25} {share}".rstrip())
-    if not save:
-        return
-    libraries = ("torch", "kornia", "numpy", "numba", "imagecodecs", "pyarrow", "datasets", "pillow", "ray")
-    record = {
-        "data": data,
-        "processor": processor(),
-        "cores": cores(),
-        "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in libraries},
-        "rows": rows,
-        **more,
-    }
-    target = ROOT / "results" / f"{part}-{'-'.join(re.findall('[a-z0-9]+', data.split(',')[0].lower()))}.json"
-    target.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    if "growth" in more:
-        draw(more["growth"], target.with_suffix(".png"))
-    print(f"\nsaved: {target.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def measure_training(images: LabeledImages, runtime: Runtime) -> list[dict[str, 
         row("the same with a DataLoader over PIL images", 1 / script, "images/s"),
         row("training: times as fast as that", script / standard, "x", must),
         row("adversarial training (PGD-10)", 1 / attacked, "images/s", limit=1 / at_least),
-        row("adversarial training (PGD-10): time of so many standard steps", attacked / standard, "x", "11.5 or less"),
+        row("adversarial training (PGD-10): time, in standard steps", attacked / standard, "x", "11.5 or less"),
     ]
 
 

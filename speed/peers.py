@@ -26,8 +26,9 @@ from cifar10_s.common.options import Options
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.errors import UsageError
 from cifar10_s.release.recipes import CONFIGURATIONS
-from speed.__main__ import report, synthetic
 from speed.plain import plain_parquet
+from speed.saving import report
+from speed.synthetic import synthetic
 from speed.timing import least, once, python, row
 
 # Each prints, as JSON, the seconds of the search and, per class, the row, the column and the colour that it chose.

@@ -68,7 +68,7 @@ def few_accuracies() -> str:
 def _most_measured(records: Iterable[Record]) -> dict[str, str]:
     """Return the first digits of the pixels with most records, by configuration, of those with several.
 
-    The noise of EM has other bits on another kind of processor.
+    EM's noise is not bit-identical across processors.
     """
     counts: dict[str, Counter[str]] = {}
     for record in records:

@@ -44,7 +44,7 @@ def raw_rows(growth: dict[str, Any], largest: Path, limit: float) -> list[dict[s
         row(f"{what}: times reading, one thread", seconds[-1] / reading[-1], "x", "2 or less"),
         row(f"{what}: resident memory at its peak", resident / 2**20, "MiB", "under 600"),
         *(
-            row(f"search of {count:,} images in raw shards: time an image", 1e9 * got / count, "ns")
+            row(f"search of {count:,} images in raw shards: time per image", 1e9 * got / count, "ns")
             for count, got in zip(counts, seconds, strict=True)
         ),
         row("the same: off the straight line that fits best, at most", 100 * off, "%", "15 or less"),

@@ -163,7 +163,7 @@ def _defences(record_set: RecordSet) -> list[str]:
 
 
 def _measured(record_set: RecordSet, configuration: str) -> list[str]:
-    """Return the names under which a configuration was measured: several if EM's noise has other bits elsewhere."""
+    """Return the names under which a configuration was measured: several if EM's noise is of several processors."""
     names = record_set.variants_of(configuration)
     return [name for name in names if record_set.runs({"configuration": name})]
 

@@ -22,7 +22,8 @@ FOLDERS = sorted(path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("*/_
 # Pages with Python in them.
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-# What runs with torch, NumPy, Pillow and msgspec alone, as on a bare GPU machine; the search needs no torch either.
+# What runs with torch, NumPy, Pillow, msgspec and filelock alone, as on a bare GPU machine; the search needs no torch
+# either. The page needs Jinja2, too.
 BARE = [
     "common.extras",
     "common.rng",
@@ -51,12 +52,7 @@ BARE = [
     "benchmark.grid",
     "report.page.page",
 ]
-COMPILED = [
-    "detection/vote_kernel.py",
-    "shortcut/cpu_kernel.py",
-    "release/metrics/norm_kernel.py",
-    "release/metrics/ssim_kernel.py",
-]
+COMPILED = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if "\n@compiled" in path.read_text()]
 
 
 def imported(path):
@@ -266,16 +262,16 @@ for module in modules:
 
 @pytest.fixture(scope="module")
 def not_bare():
-    """Return the modules that cannot be imported where only torch, NumPy, Pillow and msgspec are, and all errors."""
+    """Return the modules that cannot be imported where only the few libraries of `BARE` are, and all errors."""
     absent = ["datasets", "huggingface_hub", "pyarrow", "imagecodecs", "sklearn", "typer", "tqdm", "yaml", "numba"]
-    absent += ["kornia", "matplotlib", "ray", "safetensors", "triton"]
+    absent += ["kornia", "matplotlib", "ray", "safetensors", "triton", "pandas", "rich", "threadpoolctl"]
     command = [sys.executable, "-c", BARE_IMPORTS, " ".join(absent), " ".join([*BARE, "cli.app"])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.split(), done.stderr
 
 
 @pytest.mark.parametrize("module", BARE)
-def test_the_numeric_half_needs_only_torch_numpy_and_pillow(module, not_bare):
+def test_the_numeric_half_needs_few_libraries(module, not_bare):
     names, errors = not_bare
     assert module not in names, errors
     # The command line needs typer: what cannot be imported is found.

@@ -86,7 +86,7 @@ def check_record(line: Mapping[str, Any], known: KnownImages) -> Record:
         Saying the first thing that is wrong: the field, expected, got.
     """
     _check_texts(line, "")
-    # Infinity and NaN are no JSON, and Python reads them nevertheless.
+    # Infinity and NaN are not valid JSON, but Python reads them.
     json.dumps(line, allow_nan=False)
     try:
         record = Record.parse(line)

@@ -33,7 +33,7 @@ class Submitter:
     paper, code
         Addresses that begin with https://.
     contact
-        An e-mail address or a page; it is never published.
+        An e-mail address or a page. The site does not show it, but the file that is handed in is public.
     """
 
     name: str

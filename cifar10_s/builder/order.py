@@ -141,7 +141,7 @@ def _check_place(output: Path, name: str) -> None:
         return
     inside = output.is_dir() and os.access(output, os.W_OK | os.X_OK)
     advice = f"choose a folder in it, such as --output {output / name}" if inside else "choose another --output"
-    what = "cannot be written to by this account" if beside.is_dir() else "is no folder"
+    what = "cannot be written to by this account" if beside.is_dir() else "is not a folder"
     raise UsageError(f"{output}: the build is written beside it, but {beside} {what}; {advice}")
 
 

@@ -33,7 +33,7 @@ from cifar10_s.release.manifest import NO_RESULTS, ConfigurationEntry, Manifest
 from cifar10_s.release.reader import Release
 from cifar10_s.release.recipe_record import read_recipe
 from cifar10_s.release.recipe_table import recipes_in
-from cifar10_s.release.recipes import Recipe
+from cifar10_s.release.recipes import Recipe, default_of
 from cifar10_s.release.shards import StoredSplit
 from cifar10_s.release.verification.verifier import Verified, verify_folder
 from cifar10_s.shortcut.shortcut import Shortcut
@@ -118,7 +118,7 @@ def renew(
 def _changed(
     manifest: Manifest, *, dataset_version: str | None, name: str | None, about: str | Path | None
 ) -> Manifest:
-    """Return a manifest with what is given, and with the summaries and title of this version of the package."""
+    """Return a manifest with what is given, and with the title and default of this version of the package."""
     version = manifest.version if dataset_version is None else check_version(dataset_version)
     name = manifest.name if name is None else name
     check_name(name)
@@ -134,7 +134,8 @@ def _changed(
         name=name,
         version=version,
         date=manifest.date if version == manifest.version else date_of(version),
-        title=attribution.title or provenance.release_title,
+        title=attribution.title or provenance.release_title(shortcut=bool(manifest.objectives)),
+        default=default_of(manifest.configurations),
         attribution=attribution,
         results=NO_RESULTS,
     )

@@ -49,7 +49,7 @@ from cifar10_s.release.metrics.separability import Separability
 from cifar10_s.release.metrics.survey import Survey
 from cifar10_s.release.recipe_record import RecipeRecord
 from cifar10_s.release.recipe_table import declare
-from cifar10_s.release.recipes import DATASET_DATE, DATASET_VERSION, DEFAULTS, Recipe
+from cifar10_s.release.recipes import DATASET_DATE, DATASET_VERSION, Recipe, default_of
 from cifar10_s.release.shards import StoredSplit
 from cifar10_s.release.stored_noise import write_noise
 from cifar10_s.report import figures
@@ -74,19 +74,19 @@ def describe(
     """Return the part of the manifest that is known before the release is built."""
     train = splits[TRAIN]
     height, width, channels = train.shape[1:]
-    names = [recipe.name for recipe in recipes]
+    objectives = tuple(name for name in SEARCHED if any(recipe.objective == name for recipe in recipes))
     return Description(
         format=FORMAT,
         name=name,
         version=version,
         date=date_of(version),
-        title=attribution.title or train.provenance.release_title,
+        title=attribution.title or train.provenance.release_title(shortcut=bool(objectives)),
         source=Source.of(train.provenance, {split: images.digest() for split, images in splits.items()}),
         classes=train.class_names,
         shape=(height, width, channels),
         seed=seed,
-        default=next(default for default in DEFAULTS if default in names),
-        objectives=tuple(name for name in SEARCHED if any(recipe.objective == name for recipe in recipes)),
+        default=default_of(recipe.name for recipe in recipes),
+        objectives=objectives,
         columns={
             column: OtherColumn.of({split: images.other_labels[column] for split, images in splits.items()})
             for column in train.other_labels

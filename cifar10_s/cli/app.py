@@ -70,9 +70,7 @@ def run(arguments: list[str] | None = None) -> int:
         status = end.code if isinstance(end.code, int) else 0
         # A signal that `ending_on_signals` turned into an orderly end.
         return (
-            _fail(
-                "interrupted; nothing half-done is left, and the same command goes on from what is done", status=status
-            )
+            _fail("interrupted; no partial output is left; run the same command again to continue", status=status)
             if status > 128
             else status
         )

@@ -83,8 +83,9 @@ def build_command(
         typer.Option(
             "--configuration",
             "-c",
-            help="What to build, 'all' that fits the images, or your own method as package.module:name; repeat it for "
-            "several.  [default: em, em-ops and all that train no network, except spread and patches]",
+            help="What to build: a configuration, 'all' (every one that fits the images), or your own method as "
+            "package.module:name; repeat it for several.  [default: em, em-ops and all that train no network, except "
+            "spread and patches]",
         ),
     ] = None,
     budget: Annotated[

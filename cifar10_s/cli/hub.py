@@ -32,7 +32,7 @@ def push_command(
     ] = None,
     endpoint: Endpoint = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Verify, then list what would be done; takes a token, too.")
+        bool, typer.Option("--dry-run", help="Verify, then list what would be done; also needs a token.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -1,10 +1,10 @@
 """Foundations of every room.
 
-Machine, allocator, threads, progress, randomness, files, checksums, transfers, typed JSON, records, extras, paths of
-users' own, HTML, grey, read-only arrays.
+The machine, its threads, allocator and compiled kernels; files, checksums, staging folders and transfers; records,
+options, typed JSON and random numbers; users' own modules, HTML, grey images and arrays; extras and progress bars.
 """
 
 __all__ = [
-    "allocator", "checksums", "extras", "files", "grey", "html", "jit", "machine", "options", "own", "progress",
-    "read_only", "records", "rng", "staging", "threads", "transfers", "typed_json",
+    "allocator", "arrays", "checksums", "extras", "files", "grey", "html", "jit", "machine", "options", "own",
+    "progress", "read_only", "records", "rng", "staging", "threads", "transfers", "typed_json",
 ]  # fmt: skip

@@ -37,12 +37,12 @@ def cores() -> int:
 def processor() -> str:
     """Return the name of the processor, or its architecture if the system does not report the name."""
     info = Path("/proc/cpuinfo")
-    names = re.search(
+    found = re.search(
         r"^model name\s*: (.+)$",
         info.read_text(encoding="utf-8", errors="replace") if info.exists() else "",
         re.MULTILINE,
     )
-    return names[1] if names else platform.processor() or platform.machine()
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def resolve_device(device: str) -> str:

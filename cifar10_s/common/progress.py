@@ -14,7 +14,7 @@ _step: ContextVar[str] = ContextVar("step", default="")
 
 @contextmanager
 def step(number: int, total: int, name: str) -> Iterator[None]:
-    """Let the bars that begin inside say which step of a longer work they belong to, such as ``2/4 ops: encode``."""
+    """Let the bars that begin inside show which step of a longer task they belong to, such as ``2/4 ops: encode``."""
     before = _step.set(f"{number}/{total} {name}: ")
     try:
         yield

@@ -218,4 +218,4 @@ def _one_line_errors() -> Iterator[None]:
     except (ray.exceptions.OutOfMemoryError, ray.exceptions.WorkerCrashedError) as error:
         raise BuildError(f"Ray: a worker was lost ({one_line(error)}): give it more memory or fewer CPUs") from None
     except ray.exceptions.RayError as error:
-        raise BuildError(f"Ray: {one_line(error)}; nothing half-done is left: run the same command again") from None
+        raise BuildError(f"Ray: {one_line(error)}; no partial output is left: run the same command again") from None

@@ -16,6 +16,7 @@ from cifar10_s.common.threads import chunks
 from cifar10_s.common.transfers import unfetched
 from cifar10_s.data.conversion import FIRST_SIDEWAYS, Conversion, UnlikeError, is_transparent, orientation, upright
 from cifar10_s.data.images import part_size
+from cifar10_s.data.pictures import without_channel
 from cifar10_s.errors import SourceError
 
 EncodedImage = bytes | Path
@@ -55,9 +56,7 @@ AS_THEY_ARE = Conversion()
 
 def encode(pixels: NDArray[np.uint8]) -> list[bytes]:
     """Encode (N, H, W, C) uint8 pixels, C from 1 to 4, as N PNG files."""
-    # imagecodecs takes greyscale images as (H, W).
-    images = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return [_encode(np.ascontiguousarray(image)) for image in images]
+    return [_encode(np.ascontiguousarray(image)) for image in without_channel(pixels)]
 
 
 def _encode(image: NDArray[np.uint8]) -> bytes:
@@ -113,7 +112,7 @@ def probe(file: EncodedImage, name: str, conversion: Conversion = AS_THEY_ARE) -
 
 
 def is_unlike(file: EncodedImage, shape: Shape, name: str, conversion: Conversion) -> bool:
-    """Return whether `decode` refuses a file because it is of another shape; a file that is no image is not unlike."""
+    """Return whether `decode` refuses a file because it is of another shape; False if it is not an image."""
     try:
         found = _probe(_read(file, name), name)
     except SourceError:
@@ -148,7 +147,7 @@ def _decode_fast(data: bytes, out: NDArray[np.uint8], name: str) -> bool:
     imagecodecs is several times as fast as Pillow with the same pixels, and releases the interpreter lock; it refuses
     another shape before it decodes. It accepts a truncated JPEG, so one without its end marker is not usual.
     """
-    target = out[..., 0] if out.shape[-1] == 1 else out
+    target = without_channel(out)
     if data.startswith(JPEG_START) and data.endswith(JPEG_END):
         if APP1 in data and _orientation(data, name) != 1:
             return False

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cifar10_s.data.pictures import to_pil
 from cifar10_s.errors import SourceError, UsageError
 
 # The modes that images can be converted to, with the number of channels.
@@ -92,7 +93,7 @@ class Conversion:
 
     def apply_to_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Convert (n, H, W, C) uint8 pixels, C from 1 to 4; raise SourceError if they are too long to be scaled."""
-        images = [Image.fromarray(one[..., 0] if one.shape[-1] == 1 else one) for one in pixels]
+        images = list(map(to_pil, pixels))
         shape = len(pixels), *self.shape(*pixels.shape[1:])
         # Two or four channels stay as they are, unless there is a mode.
         has_mode = pixels.shape[-1] in MODES.values() or self.mode is not None

@@ -20,6 +20,16 @@ def rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels.repeat(3, -1) if channels == 1 else pixels[..., [0, 1, -1 if channels == 2 else 2]]
 
 
+def without_channel(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (…, 1) pixels as (…), the shape that libraries take for grey; other pixels as they are."""
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+def to_pil(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return an (H, W, C) image as Pillow's: grey, grey with alpha, RGB or RGBA."""
+    return Image.fromarray(without_channel(pixels))
+
+
 def ring(panel: Image.Image, positions: NDArray[np.int64], scale: float) -> None:
     """Draw rings around (n, 2) rows and columns of a panel, on which a pixel is a square of ``scale`` pixels.
 

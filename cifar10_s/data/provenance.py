@@ -74,7 +74,11 @@ class Provenance:
             return f"an unverified copy of CIFAR-10 ({self.name})"
         return self.name if self.kind in NAMED else f"“{self.name}”"
 
-    @property
-    def release_title(self) -> str:
-        """The title of a dataset made from these images: CIFAR-10-S only if they are verified CIFAR-10."""
+    def release_title(self, *, shortcut: bool) -> str:
+        """Return the title of a dataset made from these images, with or without a shortcut that was searched.
+
+        It is CIFAR-10-S only if they are verified CIFAR-10.
+        """
+        if not shortcut:
+            return f"Unlearnable versions of {self.title}"
         return "CIFAR-10-S" if self.is_cifar10 else f"One-Pixel Shortcut on {self.title}"

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from cifar10_s.data.pictures import to_pil
+
 
 class ImageDataset(Dataset[tuple[Any, int]]):
     """A map-style dataset: an image and its label, by number.
@@ -49,8 +51,3 @@ class ImageDataset(Dataset[tuple[Any, int]]):
         if self.transform is None:
             return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), np.float32) / 255), label
         return self.transform(to_pil(pixels)), label
-
-
-def to_pil(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Return an (H, W, C) image as Pillow's: grey, grey with alpha, RGB or RGBA."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -47,10 +47,10 @@ def load_plain(
     except _ForbiddenGlobalError as error:
         named = printable(str(error))[:200]
         raise SourceError(
-            f"{name}: its pickle names {named}, which is no part of an array; it was not run; {advice}"
+            f"{name}: its pickle names {named}, which is not part of an array; it was not run; {advice}"
         ) from None
     except Exception as error:  # a broken pickle can raise anything
-        raise SourceError(f"{name}: is no readable pickle ({one_line(error)})") from None
+        raise SourceError(f"{name}: is not a readable pickle ({one_line(error)})") from None
 
 
 class _ForbiddenGlobalError(Exception):

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Float64Array
 from cifar10_s.common.threads import chunks
 from cifar10_s.detection.findings import NOISE, Finding
 from cifar10_s.detection.rules import Rules
@@ -29,8 +30,6 @@ from cifar10_s.detection.significance import corrected, log10_tail
 MIN_SEPARABLE, MIN_WHITENESS = 0.75, 0.75
 # Images that are scored at a time.
 SCORED_IMAGES = 256
-
-Float64Array = NDArray[np.float64]
 
 
 def find_noise(

@@ -69,7 +69,7 @@ class Finding:
             yield (labels == self.label) & (distances <= self.tolerance).all(1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as a JSON object; a p-value of 0, whose logarithm JSON has not, has null."""
+        """Return the finding as a JSON object; a p-value of 0 gives null, since JSON lacks its logarithm."""
         return {
             "kind": self.kind,
             "label": self.label,

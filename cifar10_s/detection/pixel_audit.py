@@ -118,6 +118,10 @@ class _Suspects:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def where(self, number: int) -> tuple[int, int, int]:
+        """Return class, position and tolerance of one suspect."""
+        return int(self.labels[number]), int(self.positions[number]), int(self.tolerances[number])
+
     @property
     def low(self) -> NDArray[np.uint8]:
         """The least level of each channel, (F, C)."""
@@ -219,9 +223,7 @@ def _judge(images: Images, suspects: _Suspects, rules: Rules) -> Iterator[Findin
     is_shortcut = sharing.any(1) & _is_mark(sharing.sum(1), counts) & (others <= rules.elsewhere * left)
     chosen = np.flatnonzero(is_shortcut)
     for f in chosen[np.argsort(suspects.tolerances[chosen], kind="stable")].tolist():
-        label, position, tolerance = (
-            int(array[f]) for array in (suspects.labels, suspects.positions, suspects.tolerances)
-        )
+        label, position, tolerance = suspects.where(f)
         labels = np.flatnonzero(sharing[f]).tolist()
         log10_p = corrected(
             log10_tail(len(images), int(ours[f] + others[f]), int(drawn[f]), int(ours[f])),

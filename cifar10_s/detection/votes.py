@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array, Uint8Array
 from cifar10_s.common.machine import cores
 from cifar10_s.common.read_only import read_only
 from cifar10_s.common.threads import chunks, thread_map
@@ -16,8 +17,6 @@ from cifar10_s.data.images import Images, Rows, part_size
 from cifar10_s.data.stream import Stream
 from cifar10_s.detection.votes_plain import count_plain, vote_plain
 
-Int64Array = NDArray[np.int64]
-Uint8Array = NDArray[np.uint8]
 # Labels and pixels of consecutive images.
 Pieces = Iterable[tuple[Int64Array, Uint8Array]]
 

@@ -18,15 +18,15 @@ def missing_right(account: Mapping[str, Any], repo_id: str) -> str | None:
     --------
     >>> missing_right({"name": "ada", "orgs": []}, "ada/digits-s")
     >>> missing_right({"name": "ada", "orgs": []}, "acme/digits-s")
-    "is ada's, who is no member of acme"
+    "belongs to ada, who is not a member of acme"
     """
     namespace = repo_id.partition("/")[0].lower()
     name = str(account.get("name", ""))
     roles = {str(org.get("name")).lower(): org.get("roleInOrg") for org in account.get("orgs") or []}
     if namespace not in (name.lower(), *roles):
-        return f"is {name}'s, who is no member of {namespace}"
+        return f"belongs to {name}, who is not a member of {namespace}"
     if roles.get(namespace) == "read":
-        return f"is {name}'s, who may only read in {namespace}"
+        return f"belongs to {name}, who may only read in {namespace}"
     token = (account.get("auth") or {}).get("accessToken") or {}
     if token.get("role") == "read":
         return "may only read"

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Self
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Float64Array
 from cifar10_s.common.options import Options
 from cifar10_s.common.rng import generator
 from cifar10_s.common.threads import thread_map
@@ -24,7 +26,6 @@ from cifar10_s.methods.linear_process import (
     run_each,
 )
 
-Float64Array = NDArray[np.float64]
 # Coefficients per class, channel, row and column.
 Coefficients = tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
 
@@ -220,24 +221,33 @@ def _draw_processes(method: Autoregressive, classes: int, shape: tuple[int, ...]
     chosen = np.empty((0, channels, WINDOW, WINDOW))
     for number, share in enumerate(LENIENCE):
         least, batches = share * published, range(number * BATCHES, (number + 1) * BATCHES)
-        for processes, probes in thread_map(lambda batch: method.candidates(seed, batch, tried), batches):
-            unlike = least_responses(chosen, probes, least) >= least
-            for at in range(len(processes)):
-                if not unlike[at] or not _is_accepted(method, processes[at], chosen, random, shape, least):
-                    continue
-                chosen = np.concatenate([chosen, processes[at : at + 1]])
+        for batch in thread_map(lambda batch: method.candidates(seed, batch, tried), batches):
+            for process in _accepted(method, *batch, chosen, random, shape, least):
+                chosen = np.concatenate([chosen, process[None]])
                 if len(chosen) == classes:
-                    if share < 1:
+                    if least < published:
                         logger.warning(
                             "%s: the %d processes are less unlike than published (least response %.2f, not %.2f): "
                             "images of %d×%d×%d are too small for more", method.name, classes, least, published, *shape,
                         )  # fmt: skip
                     return chosen
-                unlike &= least_responses(chosen[-1:], probes, least) >= least
     raise UsageError(
         f"{method.name}: no process found for class {len(chosen)} of images of shape {shape}: use larger images or "
         "fewer classes"
     )
+
+
+def _accepted(
+    method: Autoregressive, processes: Float64Array, probes: Float64Array, chosen: Float64Array,
+    random: np.random.Generator, shape: tuple[int, ...], least: float,
+) -> Iterator[Float64Array]:  # fmt: skip
+    """Yield the candidates of a batch that are accepted, each beside the chosen ones and those yielded before."""
+    unlike = least_responses(chosen, probes, least) >= least
+    for at, process in enumerate(processes):
+        if unlike[at] and _is_accepted(method, process, chosen, random, shape, least):
+            yield process
+            chosen = np.concatenate([chosen, process[None]])
+            unlike &= least_responses(process[None], probes, least) >= least
 
 
 def _is_accepted(

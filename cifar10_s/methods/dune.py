@@ -34,7 +34,7 @@ class DualBranch(Surrogate):
     """Adversarial examples of five checkpoints of a network's training, towards class y + 3, and a colour per class.
 
     The colour is added to all images of a class. A particle swarm searches for it on the class's first images: the
-    networks are to take them for class y + 3, and their PSNR and SSIM shall be at least 20 dB and 0.8; what is missing
+    networks should classify them as y + 3, with a PSNR of at least 20 dB and an SSIM of at least 0.8; any shortfall
     is added to the loss.
 
     The authors' code differs in two points. It has a third penalty, for LPIPS above 0.03, which needs a network

@@ -84,6 +84,8 @@ class Work:
         runtime: Runtime,
         seed: int,
         round_size: RoundSize = ROUND_SIZE,
+        *,
+        is_probe: bool = False,
     ) -> None:
         self.method, self.images, self.runtime, self.seed = method, images, runtime, seed
         self.round_size = round_size
@@ -91,7 +93,7 @@ class Work:
         rows = len(images.class_names) if method.classwise else len(images)
         self.noise = torch.zeros((rows, *images.pixels.shape[1:]), dtype=torch.float16, device=runtime.device)
         self.done = self.passed = 0
-        self.bar = progress_bar(method.name, method.passes(len(images)))
+        self.bar = progress_bar(method.name, method.passes(len(images)), hidden=is_probe)
         self._kept: dict[str, Stateful] = {}
         self._saved: dict[str, Any] = {}
 
@@ -325,8 +327,9 @@ class Learned(Method):
             return 0.0, 0.0
         saved = checkpoint.load(torch.device("cpu"))
         passed = 0 if saved is None else int(saved.get("passed", 0))
+        few = images.take(slice(runtime.max_chunk))
         with runtime.fixed_threads():
-            seconds = Work(self, images, runtime, options.seed).seconds_per_pass()
+            seconds = Work(self, few, runtime, options.seed, is_probe=True).seconds_per_pass()
         usual, most = self.usual_passes(len(images)), self.passes(len(images))
         return seconds * max(usual - passed, 0), seconds * (most - passed)
 

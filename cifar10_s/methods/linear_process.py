@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
+from cifar10_s.common.arrays import Float64Array
 
 # The window has two rows above the value and two columns to its left.
 WINDOW, BORDER = 3, 2

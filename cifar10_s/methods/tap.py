@@ -9,7 +9,8 @@ from cifar10_s.methods.surrogate import Surrogate
 class TargetedPoison(Surrogate):
     """Adversarial examples of a network trained on clean images, towards the next class.
 
-    As in the authors' code, the descent starts from clipped Gaussian noise.
+    As in the authors' code, the descent starts from clipped Gaussian noise. By default that code makes eight sets of
+    noise, and keeps the one with the least mean loss; this makes one, as that code does with ``--restarts 1``.
     """
 
     name: str = "tap"
@@ -25,7 +26,7 @@ class TargetedPoison(Surrogate):
 class UntargetedPoison(TargetedPoison):
     """The same, away from the image's own class; less reliable, according to its authors.
 
-    As in the authors' code, each image keeps the best of eight descents.
+    Each image keeps the best of eight descents; the authors' code keeps the best of eight sets of noise for all images.
     """
 
     name: str = "tap-untargeted"

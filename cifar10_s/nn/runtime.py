@@ -36,7 +36,8 @@ class Runtime:
         The number of 32×32 images that are processed at a time if no gradient of the weights is needed; of larger
         images, as many as take the same memory.
     threads
-        The number of CPU threads that compute noise, whatever the number of cores: another number gives other bits.
+        The number of CPU threads that compute noise, whatever the number of cores: other numbers give other
+        last bits.
     """
 
     device: torch.device

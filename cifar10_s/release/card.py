@@ -10,7 +10,7 @@ import jinja2
 import yaml
 
 from cifar10_s.common.machine import show_size
-from cifar10_s.release.datasheet import KEYWORDS, PAPER, About, keeper
+from cifar10_s.release.datasheet import PAPER, About, keeper
 from cifar10_s.release.layout import (
     IMAGE_COLUMN,
     LABEL_COLUMN,
@@ -103,8 +103,8 @@ def render(
     environment.filters["plain"] = _plain
     has_methods = any(recipe.method for recipe in recipes_in(manifest).values())
     reduced = [name for name, entry in manifest.configurations.items() if entry.budget == SMALL]
-    template = environment.from_string(_template())
-    metadata = yaml.safe_dump(_metadata(manifest, sizes), sort_keys=False, allow_unicode=True, width=110)
+    template, about = environment.from_string(_template()), About.of(manifest)
+    metadata = yaml.safe_dump(_metadata(manifest, about, sizes), sort_keys=False, allow_unicode=True, width=110)
     return template.render(
         metadata=metadata,
         manifest=manifest,
@@ -113,9 +113,10 @@ def render(
         marks=lambda name, label: shortcuts[name].marks(label),
         joint_objectives=JOINT,
         has_methods=has_methods,
+        has_one_pixel=any(shortcut.positions.shape[1] == 1 for shortcut in shortcuts.values()),
         reduced=reduced,
         measurements=measurements,
-        about=About.of(manifest),
+        about=about,
         keeper=keeper(manifest),
         paper=PAPER,
         records=RESULTS,
@@ -154,7 +155,7 @@ def _template() -> str:
     return found.read_text(encoding="utf-8")
 
 
-def _metadata(manifest: Manifest, sizes: Mapping[str, Mapping[str, SplitSize]]) -> dict[str, Any]:
+def _metadata(manifest: Manifest, about: About, sizes: Mapping[str, Mapping[str, SplitSize]]) -> dict[str, Any]:
     """Return the card's YAML metadata, by which the Hub and `datasets` find the files."""
     is_cifar10 = manifest.source.is_cifar10
     tests = sum(split.rows for split in manifest.splits.values())
@@ -167,7 +168,7 @@ def _metadata(manifest: Manifest, sizes: Mapping[str, Mapping[str, SplitSize]]) 
         "task_categories": ["image-classification"],
         "size_categories": [next((name for limit, name in SIZE_CATEGORIES if total < limit), "n>100M")],
         **({"source_datasets": ["extended|cifar10"]} if is_cifar10 else {}),
-        "tags": list(KEYWORDS),
+        "tags": list(about.keywords),
         **(_without_images() if manifest.recipe_only else _with_images(manifest, sizes)),
     }
 

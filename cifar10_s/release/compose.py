@@ -157,8 +157,8 @@ def check_time(
     if sum(most for _, most in seconds.values()) / 3600 > limit_hours:
         each = ", ".join(f"{name} {_times(usual / 3600, most / 3600)}" for name, (usual, most) in seconds.items())
         raise UsageError(
-            f"this takes long on this device: at most {each}; build with --yes to do it anyway, with --budget small "
-            "for recipes reduced for a CPU, or with -c for other configurations"
+            f"this would take a long time on this device (at most {each}): pass --yes to build anyway, --budget small "
+            "for recipes reduced for a CPU, or -c for other configurations"
         )
 
 

@@ -6,7 +6,7 @@ See http://mlcommons.org/croissant/1.1.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cifar10_s.release.datasheet import CIFAR10, KEYWORDS, PAPER, About, keeper
+from cifar10_s.release.datasheet import CIFAR10, PAPER, About, keeper
 from cifar10_s.release.layout import (
     CARD,
     IMAGE_COLUMN,
@@ -75,9 +75,8 @@ def describe(manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
         "url": CARD,
         "license": _license(manifest, about),
         **_makers(manifest),
-        "keywords": list(KEYWORDS),
-        "citeAs": about.citation,
-        "citation": [PAPER, about.papers] if manifest.attribution and about.papers else PAPER,
+        "keywords": list(about.keywords),
+        **_citations(manifest, about),
         "isLiveDataset": False,
         **({"prov:wasDerivedFrom": {"@id": CIFAR10}} if manifest.source.is_cifar10 else {}),
         **_responsible_ai(manifest, about),
@@ -95,14 +94,22 @@ def describe(manifest: Manifest, files: Mapping[str, str]) -> dict[str, Any]:
 
 def _description(manifest: Manifest) -> str:
     height, width, channels = manifest.shape
+    foremost = ", foremost by the One-Pixel Shortcut (Wu et al., ICLR 2023)" if manifest.objectives else ""
     return (
         f"{manifest.title}: {manifest.source.title} in {len(manifest.configurations)} configurations, each "
-        "with the same labels in the same order: the clean images, and such as were changed so that networks learn the "
-        "changes and little else, foremost by the One-Pixel Shortcut (Wu et al., ICLR 2023). "
+        "with the same labels in the same order: the clean images, and versions changed so that networks learn the "
+        f"changes and little else{foremost}. "
         f"Images of {height}×{width}×{channels}, {len(manifest.classes)} classes; the default is "
         f"{manifest.default}."
         f"{' Recipes and digests only: the program cifar10-s makes the images.' if manifest.recipe_only else ''}"
     )
+
+
+def _citations(manifest: Manifest, about: About) -> dict[str, Any]:
+    """Return how to cite the dataset, and what it is based on; neither if nothing is known of it."""
+    cite_as = about.citation or about.papers
+    based_on = [*([PAPER] if manifest.objectives else []), *([about.papers] if about.papers else [])]
+    return {**({"citeAs": cite_as} if cite_as else {}), **({"citation": based_on} if based_on else {})}
 
 
 def _makers(manifest: Manifest) -> dict[str, Any]:

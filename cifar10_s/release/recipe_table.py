@@ -28,7 +28,7 @@ def own_method_failures(manifest: Manifest) -> list[str]:
         configurations = {recipe.name for recipe in of_method(own.as_method(name))}
         reason = name_reason(name)
         if reason is None and configurations & set(CONFIGURATIONS):
-            reason = "expected a name that this package has not, for its own"
+            reason = "expected a name that no configuration of this package has"
         if reason is None and not configurations & set(manifest.configurations):
             reason = "expected a configuration that is made by it, got none"
         if reason is not None:

@@ -142,7 +142,19 @@ STANDARD = tuple(
 ALL = "all"
 
 # The default configuration of a release is the first of these that it contains. EM with OPS is CIFAR-10-S itself.
-DEFAULTS = ("em-ops", "ops", CLEAN)
+_DEFAULTS = ("em-ops", "ops")
+
+
+def default_of(names: Iterable[str]) -> str:
+    """Return the default configuration of a release: without EM with OPS and OPS, the first that is not ``clean``.
+
+    Examples
+    --------
+    >>> default_of(["clean", "lsp", "ar"]), default_of(["clean", "ops", "lsp"]), default_of(["clean"])
+    ('lsp', 'ops', 'clean')
+    """
+    perturbed = [name for name in names if name != CLEAN]
+    return next((name for name in (*_DEFAULTS, *perturbed) if name in perturbed), CLEAN)
 
 
 def select(

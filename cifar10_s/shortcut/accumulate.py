@@ -11,12 +11,13 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.machine import cores, free_memory, show_size
 from cifar10_s.common.options import Options
 from cifar10_s.data.images import Images, Rows
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import UsageError
-from cifar10_s.shortcut.moments import Int64Array, Moments, Sums, channel_pairs, no_moments
+from cifar10_s.shortcut.moments import Moments, Sums, channel_pairs, no_moments
 from cifar10_s.shortcut.plain_sums import PlainSums
 
 logger = logging.getLogger(__name__)

@@ -7,11 +7,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.jit import compiled_or_plain
 from cifar10_s.common.read_only import read_only
 from cifar10_s.common.threads import chunks, thread_map
 from cifar10_s.shortcut.cpu_kernel import STRIP, accumulate, accumulate_plain, gather
-from cifar10_s.shortcut.moments import Int64Array, Moments, channel_pairs, has_few_pixels, no_moments
+from cifar10_s.shortcut.moments import Moments, channel_pairs, has_few_pixels, no_moments
 
 # A product of two levels is at most 255² = 65,025: 66,051 of them fit 32 unsigned bits.
 FLUSH = 65_536

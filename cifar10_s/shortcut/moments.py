@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Int64Array = NDArray[np.int64]
+from cifar10_s.common.arrays import Int64Array
 
 # Values per image up to which threads do not pay.
 FEW_VALUES = 64 * 64 * 3

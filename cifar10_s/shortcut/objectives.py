@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Float64Array
 from cifar10_s.common.rng import generator
 from cifar10_s.shortcut.moments import channel_pairs
-
-Float64Array = NDArray[np.float64]
 
 
 def candidate_colors(channels: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Float64Array
 from cifar10_s.common.machine import Memory
 from cifar10_s.common.options import Options
 from cifar10_s.common.threads import thread_map
@@ -15,7 +16,7 @@ from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError, look_up, unknown
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.moments import Moments, has_few_pixels
-from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Float64Array, Objective, candidate_colors
+from cifar10_s.shortcut.objectives import OBJECTIVES, SEARCHED, Deviations, Objective, candidate_colors
 from cifar10_s.shortcut.shortcut import JOINT, PATCHES, SPREAD, Shortcut
 from cifar10_s.shortcut.spread import check_patches, check_spread, find_patches, find_spread
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.shortcut.moments import Int64Array, Moments, channel_pairs, no_moments
+from cifar10_s.common.arrays import Int64Array
+from cifar10_s.shortcut.moments import Moments, channel_pairs, no_moments
 
 
 class PlainSums:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.grey import grey_weights
 from cifar10_s.shortcut.augmentation import STRENGTH, Augmentation
-from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.views import is_inside
 
 # The mean level of an image, towards which contrast and sharpness move a pixel; that of CIFAR-10 is 120.7.

@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10_s.shortcut.moments import Int64Array
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.shortcut.randaugment_table import Change
 from cifar10_s.shortcut.shortcut import Shortcut
 

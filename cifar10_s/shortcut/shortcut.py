@@ -141,7 +141,7 @@ class Shortcut:
         return stamped
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the shortcut as a JSON object; infinite scores, which JSON has not, are null."""
+        """Return the shortcut as a JSON object; infinite scores, which JSON lacks, are null."""
         return {
             "objective": self.objective,
             "classes": [

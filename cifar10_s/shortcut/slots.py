@@ -7,9 +7,9 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.moments import Int64Array
 
 WHITE = 255
 # Inverted, by solarize at any strength or by invert, it is 127, the same but for the last bit.

@@ -34,13 +34,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.options import Options
 from cifar10_s.data.images import Images
 from cifar10_s.errors import UsageError
 from cifar10_s.shortcut.accumulate import check_classes, moments_by_class
 from cifar10_s.shortcut.augmentation import Augmentation
 from cifar10_s.shortcut.layout import Layout, arrange, arrange_pairs
-from cifar10_s.shortcut.moments import Int64Array, channel_pairs
+from cifar10_s.shortcut.moments import channel_pairs
 from cifar10_s.shortcut.objectives import ratio, signed_variance
 from cifar10_s.shortcut.shortcut import PATCHES, SPREAD, Shortcut, patch_side
 from cifar10_s.shortcut.slots import Slots, brightest_level, highest_level, make_pair_slots, make_slots

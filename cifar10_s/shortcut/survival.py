@@ -18,8 +18,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.moments import Int64Array
 from cifar10_s.shortcut.randaugment_table import pixel_operations
 from cifar10_s.shortcut.readings import Readings
 from cifar10_s.shortcut.shortcut import Shortcut

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.threads import chunks
 from cifar10_s.errors import one_line
 from cifar10_s.shortcut.moments import Moments, channel_pairs
 
 logger = logging.getLogger(__name__)
 
-Int64Array = NDArray[np.int64]
 Accumulate = Callable[..., None]
 
 # Rows begin at multiples of this many bytes, so that the kernel's loads are aligned.

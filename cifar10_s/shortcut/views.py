@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.shortcut.augmentation import Augmentation
-from cifar10_s.shortcut.moments import Int64Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pytest
 
 from cifar10_s.errors import UsageError
 from speed import peers
-from speed.__main__ import synthetic
+from speed.synthetic import synthetic
 
 # What the programs are known to take and to return; the search itself is ours here, wrong for one class if asked.
 STAND_IN = """

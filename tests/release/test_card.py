@@ -1,7 +1,10 @@
 """What the card says of whose dataset it is, and of CIFAR-10-S and its successor."""
 
+import json
 from dataclasses import replace
 
+import datasets
+import numpy as np
 import pytest
 
 import cifar10_s
@@ -43,3 +46,41 @@ def test_who_made_it_keeps_it(manifest):
         assert f"- **Made by:** {shown}, with cifar10-s" in text
         assert f"\nKept by {shown}. Versions follow" in text
         assert (MAINTAINERS in text) == (expected == MAINTAINERS)
+
+
+@pytest.fixture(scope="module")
+def lsp(tmp_path_factory):
+    """Return a release without a shortcut."""
+    folder = tmp_path_factory.mktemp("card") / "digits-lsp"
+    return cifar10_s.build("sample", folder, name="digits-lsp", configurations=["lsp"], device="cpu")
+
+
+def test_without_a_shortcut_none_is_claimed(lsp):
+    text, croissant = ((lsp.folder / name).read_text() for name in ("README.md", "croissant.json"))
+    assert lsp.manifest.title == "Unlearnable versions of scikit-learn's handwritten digits"
+    for claim in ("One-Pixel", "one-pixel", "one pixel", "OPS", "2205.12141"):
+        assert claim not in text
+        assert claim not in croissant
+    assert "Availability Attacks Create Shortcuts" in text
+    assert "Availability Attacks Create Shortcuts" in json.loads(croissant)["citeAs"]
+    # It is still known for a release if its manifest is lost.
+    assert "\n- cifar10-s\n" in text
+
+
+def test_the_default_is_perturbed(lsp):
+    assert lsp.manifest.default == "lsp"
+    images = datasets.load_dataset(str(lsp.folder), split="train")
+    expected = cifar10_s.Release(lsp.folder).train("lsp").pixels[0]
+    assert np.array_equal(np.asarray(images[0]["img"])[..., None], expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (1, "one pixel is changed, the same one to the\nsame colour for"),
+        (2, "a few pixels are changed, the same ones to the\nsame colours for"),
+    ],
+)
+def test_several_pixels_are_not_called_one(manifest, pixels, said):
+    shortcut = cifar10_s.search(cifar10_s.load_images("sample"), pixels=pixels, device="cpu")
+    assert said in card.render(replace(manifest, recipe_only=True), {}, {"ops": shortcut})

@@ -117,7 +117,9 @@ class Cutout:
 class RandAugment:
     """Applies operations that are drawn for each image (Cubuk et al., NeurIPS 2020).
 
-    The strength of all operations grows with the magnitude, as in torchvision; pixels from outside the image are black.
+    The strength of all operations grows with the magnitude, as in torchvision, where only solarize differs, by a
+    level: here it inverts levels from 256 - 256·M/30, there from 255 - 255·M/30. Pixels from outside the image are
+    black.
 
     Attributes
     ----------

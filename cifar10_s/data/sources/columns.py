@@ -175,13 +175,7 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if is_text(column.type):
-        values = column.to_pylist()
-        empty = sum(not text.strip() for text in values)
-        if empty:
-            raise _unlabelled(empty, len(values), name)
-        texts = sorted(set(values))
-        place = {text: label for label, text in enumerate(texts)}
-        return np.array([place[text] for text in values], np.int64), _checked(tuple(texts), name)
+        return _named_by_texts(column.to_pylist(), name)
     if not pa.types.is_integer(column.type):
         raise SourceError(
             f"{name}: labels: expected whole numbers or texts, got {column.type}; save them as one of these"
@@ -195,18 +189,31 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
             "the rows without a label, or give them one"
         )
     if of.names is None:
-        found = np.unique(labels)
-        if found[-1] >= len(found):
-            labels = np.searchsorted(found, labels)
-            logger.info(
-                "%s: labels are numbers from %s to %s, not 0 to %s: the classes are named by them",
-                name, found[0], found[-1], len(found) - 1,
-            )  # fmt: skip
-        return labels, tuple(map(str, found.tolist()))
-    names = of.names
-    if labels.max() >= len(names):
-        raise SourceError(f"{name}: labels: expected 0 to {len(names) - 1}, got {labels.max()}")
-    return labels, _checked(names, name)
+        return _named_by_numbers(labels, name)
+    if labels.max() >= len(of.names):
+        raise SourceError(f"{name}: labels: expected 0 to {len(of.names) - 1}, got {labels.max()}")
+    return labels, _checked(of.names, name)
+
+
+def _named_by_texts(values: list[str], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    empty = sum(not text.strip() for text in values)
+    if empty:
+        raise _unlabelled(empty, len(values), name)
+    texts = sorted(set(values))
+    place = {text: label for label, text in enumerate(texts)}
+    return np.array([place[text] for text in values], np.int64), _checked(tuple(texts), name)
+
+
+def _named_by_numbers(labels: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the labels counted from 0, without gaps, and their numbers as names."""
+    found = np.unique(labels)
+    if found[-1] >= len(found):
+        labels = np.searchsorted(found, labels)
+        logger.info(
+            "%s: labels are numbers from %s to %s, not 0 to %s: the classes are named by them",
+            name, found[0], found[-1], len(found) - 1,
+        )  # fmt: skip
+    return labels, tuple(map(str, found.tolist()))
 
 
 def _unlabelled(count: int, rows: int, name: str) -> SourceError:

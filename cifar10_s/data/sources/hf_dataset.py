@@ -92,8 +92,9 @@ def reach_hub(name: str, revision: str | None = None) -> set[str]:
         files = HfApi().dataset_info(name, revision=revision, timeout=10).siblings or []
     except Exception as error:  # what the connection raises depends on the HTTP library
         raise SourceError(
-            f"{name}: the Hub does not give it ({one_line(root_cause(error))}); check the name and the network, give a "
-            "local path to cifar-10-python.tar.gz or a folder, or set HF_HUB_OFFLINE=1 if it is in the cache"
+            f"{name}: cannot be fetched from the Hub ({one_line(root_cause(error))}); check the name and the "
+            "network, give a local path to cifar-10-python.tar.gz or a folder, or set HF_HUB_OFFLINE=1 if it is in the "
+            "cache"
         ) from None
     return {file.rfilename for file in files}
 

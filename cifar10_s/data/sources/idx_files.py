@@ -140,7 +140,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
 def _parse(file: IO[bytes] | gzip.GzipFile, path: Path) -> NDArray[np.uint8]:
     start = file.read(4)
     if start[:3] != UBYTE or len(start) < 4 or not 1 <= start[3] <= 4:
-        raise SourceError(f"{path}: is no IDX file of bytes: expected it to begin with {UBYTE!r}, got {start!r}")
+        raise SourceError(f"{path}: is not an IDX file of bytes: expected it to begin with {UBYTE!r}, got {start!r}")
     sizes = file.read(4 * start[3])
     shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, len(sizes), 4))
     total = math.prod(shape)

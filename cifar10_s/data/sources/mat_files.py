@@ -29,7 +29,7 @@ MAX_RATIO = 1032
 
 
 def is_mat(place: Place) -> bool:
-    """Return whether a source is a file of MATLAB, or a folder with such files in it."""
+    """Return whether a source is a MATLAB file, or a folder with such files in it."""
     if place.is_folder:
         return any(file.lower().endswith(SUFFIX) for file in place.folder.files)
     return place.text.lower().endswith(SUFFIX) and place.path.is_file()

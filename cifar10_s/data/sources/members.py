@@ -67,7 +67,7 @@ def list_members(path: Path) -> dict[str, Member]:
 
 
 def _checked_name(name: str, path: Path) -> str:
-    """Return the path of a member; nothing is ever unpacked, but what leads elsewhere is no dataset."""
+    """Return the path of a member; nothing is ever unpacked, but what leads elsewhere is not part of a dataset."""
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or not parts:
         raise SourceError(f"{path}: member {printable(name)!r:.200} leads out of the archive; do not use this archive")

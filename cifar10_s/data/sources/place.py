@@ -103,7 +103,7 @@ class Place:
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a file or folder of a name is no part of a dataset."""
+    """Return whether a file or folder of a name is not part of a dataset."""
     return _may_be_ignored(name) and any(fnmatch(name.lower(), pattern.lower()) for pattern in IGNORED)
 
 

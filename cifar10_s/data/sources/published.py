@@ -8,9 +8,10 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -260,16 +261,17 @@ def first_folders(place: Place) -> frozenset[str]:
 def _first_folders(path: Path, modified: int, size: int) -> frozenset[str]:
     """Read them once, although several formats ask: a large file may come between them."""
     names: set[str] = set()
-    try:
-        with path.open("rb") as file:
-            stream: Any = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP_SIGNATURE else file
-            bounded: Any = _BoundedReader(stream, 1 << 20, MAX_HEAD_BYTES, "its headers are too far apart")
-            with tarfile.open(fileobj=bounded, mode="r:") as tar:
-                for _ in range(FIRST_MEMBERS):
-                    member = tar.next()
-                    if member is None:
-                        break
-                    names.update(PurePosixPath(member.name).parts[:1])
-    except TAR_ERRORS:
-        pass
+    with suppress(*TAR_ERRORS), _open_head(path) as tar:
+        for member in islice(iter(tar.next, None), FIRST_MEMBERS):
+            names.update(PurePosixPath(member.name).parts[:1])
     return frozenset(names)
+
+
+@contextmanager
+def _open_head(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar, which may be compressed, so that no more than the headers of its first members are read."""
+    with path.open("rb") as file:
+        stream: Any = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP_SIGNATURE else file
+        bounded: Any = _BoundedReader(stream, 1 << 20, MAX_HEAD_BYTES, "its headers are too far apart")
+        with tarfile.open(fileobj=bounded, mode="r:") as tar:
+            yield tar

@@ -16,7 +16,8 @@ CARD, CROISSANT = "README.md", "croissant.json"
 IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
 # A release that lost some of its files still says what it is: in its manifest, or in the tags of its card.
 MANIFEST_FIELDS = frozenset({"configurations", "source", "objectives"})
-CARD_TAG = b"one-pixel-shortcut"
+# Cards of before 0.5 have only the second.
+CARD_TAGS = (b"\n- cifar10-s\n", b"\n- one-pixel-shortcut\n")
 # What is read of a file to see whether it is a release's.
 MAX_BYTES = 1 << 24
 
@@ -94,7 +95,7 @@ def _is_card(path: Path) -> bool:
         front, found, _ = _start(path).removeprefix(b"---\n").partition(b"\n---\n")
     except OSError:
         return False
-    return bool(found) and CARD_TAG in front and b"config_name: clean\n" in front
+    return bool(found) and any(tag in front for tag in CARD_TAGS) and b"config_name: clean\n" in front
 
 
 def _start(path: Path) -> bytes:

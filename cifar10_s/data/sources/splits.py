@@ -49,7 +49,7 @@ def load_images(
     choices
         What to take, if the source offers more than one thing.
     allow_unverified
-        Accept a source that claims to be CIFAR-10 but has other checksums; its provenance then says so.
+        Accept a source that claims to be CIFAR-10 or CIFAR-100 but has other checksums; its provenance then says so.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def load_images(
         If the source is missing, cannot be read, or has no such split; if it offers several things and none is
         chosen; and if it is or holds a release.
     ChecksumError
-        If the source claims to be CIFAR-10 and is not, unless ``allow_unverified``.
+        If the source claims to be CIFAR-10 or CIFAR-100 and is not, unless ``allow_unverified``.
 
     Examples
     --------

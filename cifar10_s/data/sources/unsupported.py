@@ -10,10 +10,10 @@ from cifar10_s.errors import SourceError
 PARQUET = "load it with the library that wrote it, and write Parquet with columns img and label"
 # By the patterns of file names; what is said in full is "FILE: is WHAT, which is not read: ADVICE".
 FORMS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("*.tfrecord", "*.tfrecords", "*.tfrecord-*-of-*", "*.tfrecord*.gz"): ("a file of TensorFlow records", PARQUET),
-    ("data.mdb", "lock.mdb", "*.lmdb"): ("a database of LMDB", PARQUET),
+    ("*.tfrecord", "*.tfrecords", "*.tfrecord-*-of-*", "*.tfrecord*.gz"): ("a TFRecord file", PARQUET),
+    ("data.mdb", "lock.mdb", "*.lmdb"): ("an LMDB database", PARQUET),
     ("*.h5", "*.hdf5", "*.hdf"): (
-        "a file of HDF5",
+        "an HDF5 file",
         "save its pixels and labels as NAME.pixels.npy and NAME.labels.npy in a folder",
     ),
     ("*.7z", "*.rar", "*.tar.bz2", "*.tbz2", "*.tar.xz", "*.txz", "*.tar.zst"): (
@@ -21,11 +21,11 @@ FORMS: dict[tuple[str, ...], tuple[str, str]] = {
         "unpack it, and give the folder, or pack it as .zip or .tar",
     ),
     ("*.parquet", "*.arrow", "*-ubyte", "*-ubyte.gz"): ("a part of a dataset", "give the folder that it is in"),
-    ("*.beton",): ("a file of FFCV", "give the dataset that it was written from"),
-    ("*.rec", "*.idx"): ("a file of MXNet records", "unpack it to one folder of images per class"),
+    ("*.beton",): ("an FFCV file", "give the dataset that it was written from"),
+    ("*.rec", "*.idx"): ("an MXNet RecordIO file", "unpack it to one folder of images per class"),
     ("instances_*.json", "*_annotations.coco.json", "annotations.json"): (
-        "a table of objects as COCO has them",
-        "images are to have one class each: list them in metadata.csv with columns file_name and label",
+        "a file of COCO object annotations",
+        "each image needs exactly one class: list them in metadata.csv with columns file_name and label",
     ),
     ("*.csv", "*.tsv", "*.arff"): (
         "a table",

@@ -133,6 +133,10 @@ class ImageChecks:
         Its separability, which takes one core a second, is for the caller to check, unless there is nothing to compare
         with. ``twins`` are the shortcuts that its twins in the release stamp on the same images, by the twins' names.
         """
+        return self._check_pixels(recipe, clean, shortcut, twins) if self._check_rows(recipe, clean) else None
+
+    def _check_rows(self, recipe: Recipe, clean: Images) -> bool:
+        """Check a configuration's entry and labels, and return whether it has as many images as there are."""
         name, entry = recipe.name, self.manifest.configurations[recipe.name]
         for field in ("summary", "budget"):
             self.failures.expect(
@@ -143,12 +147,20 @@ class ImageChecks:
         self.failures.expect(where, "rows", entry.rows, len(stored))
         self.failures.expect(where, "rows", len(clean), len(stored))
         if len(clean) != len(stored):
-            return None
+            return False
         for row in np.flatnonzero(stored.labels != clean.labels)[:1]:
             expected, got = clean.labels[row], stored.labels[row]
             self.failures.add_at(stored.name(row), f"expected label {expected}, as in {DATA}/{CLEAN}, got {got}")
         self._check_columns(stored, where, TRAIN)
-        parts: list[_Examined] = []
+        return True
+
+    def _check_pixels(
+        self, recipe: Recipe, clean: Images, shortcut: Shortcut | None, twins: Mapping[str, Shortcut | None]
+    ) -> Survey:
+        """Compare a configuration's images with the clean ones, and check its digest and perceptibility."""
+        name, entry = recipe.name, self.manifest.configurations[recipe.name]
+        where = split_path(name, TRAIN)
+        stored, parts = self.stored[where], list[_Examined]()
         survey = Survey(clean, stored.labels)
         examine = partial(_examine, survey.surveyor, recipe, self._redo(recipe, clean), clean, shortcut, twins)
         with progress_bar("verify", len(stored)) as bar:

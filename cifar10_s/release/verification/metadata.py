@@ -25,7 +25,7 @@ from cifar10_s.release.layout import (
 )
 from cifar10_s.release.manifest import DATASET_NAME, FORMAT, VERSION, Manifest, Results, Source
 from cifar10_s.release.recipe_table import own_method_failures, recipes_in
-from cifar10_s.release.recipes import DEFAULTS
+from cifar10_s.release.recipes import default_of
 from cifar10_s.release.shards import StoredSplit
 from cifar10_s.release.verification.failures import Failures, brief
 from cifar10_s.shortcut.objectives import SEARCHED
@@ -65,7 +65,7 @@ def check_manifest(failures: Failures, manifest: Manifest, data: Any) -> None:
         failures.add(MANIFEST, f"splits: expected {TEST} or none, got {brief(splits)}")
     _check_results(failures, manifest.results)
     failures.expect(MANIFEST, "objectives", searched_objectives(manifest), manifest.objectives)
-    failures.expect(MANIFEST, "default", next((name for name in DEFAULTS if name in names), None), manifest.default)
+    failures.expect(MANIFEST, "default", default_of(names), manifest.default)
     forms = {
         "version": VERSION,
         "date": r"\d{4}-\d\d-\d\d",
@@ -106,7 +106,8 @@ def _check_provenance(failures: Failures, manifest: Manifest) -> None:
     """Check that the release has the title that its source calls for."""
     source, provenance = manifest.source, manifest.source.provenance
     failures.compare(MANIFEST, asdict(Source.of(provenance, source.pixels_sha256)), asdict(source), "source")
-    failures.expect(MANIFEST, "title", manifest.attribution.title or provenance.release_title, manifest.title)
+    title = manifest.attribution.title or provenance.release_title(shortcut=bool(manifest.objectives))
+    failures.expect(MANIFEST, "title", title, manifest.title)
     with failures.reading(f"{MANIFEST}: attribution"):
         manifest.attribution.check_form()
         manifest.attribution.check_claims(provenance)
