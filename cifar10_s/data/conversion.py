@@ -121,13 +121,18 @@ def is_transparent(image: Image.Image) -> bool:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return the upper 8 of 16 bits, as Pillow itself reads colours of 16 bits; other images stay as they are."""
+    """Return the upper 8 of 16 bits, as Pillow itself reads colours of 16 bits; other images stay as they are.
+
+    Images of 32 bits, whose levels may end anywhere, must have levels of 8 bits. Netpbm files of 16 bits are no such
+    images, though Pillow reads them as such.
+    """
     if not image.mode.startswith("I"):
         return image
     levels = np.asarray(image).astype(np.int64)
-    if levels.min() < 0 or levels.max() > 0xFFFF:
-        raise ValueError(f"expected levels of at most 16 bits, got {levels.min()} to {levels.max()}")
-    return Image.fromarray((levels >> 8).astype(np.uint8))
+    bits = 16 if image.mode != "I" or image.format == "PPM" else 8
+    if levels.min() < 0 or levels.max() >= 1 << bits:
+        raise ValueError(f"expected levels of at most {bits} bits, got {levels.min()} to {levels.max()}")
+    return Image.fromarray((levels >> (bits - 8)).astype(np.uint8))
 
 
 def to_square(image: Image.Image, side: int) -> Image.Image:

@@ -353,7 +353,7 @@ def test_a_signal_leaves_nothing(tmp_path, delay, number):
         pytest.fail("the build was over before it was interrupted")
     assert process.returncode == 128 + number
     assert (
-        errors == "cifar10-s: interrupted; nothing half-done is left, and the same command goes on from what is done\n"
+        errors == "cifar10-s: interrupted; no partial output is left; run the same command again to continue\n"
     )
     assert not list(tmp_path.iterdir())
 
@@ -664,7 +664,7 @@ def test_where_no_folder_can_be_renamed_to_is_told_before_anything_is_read(tmp_p
     with pytest.raises(UsageError, match="a cannot be written to by this account; choose another --output"):
         build(tmp_path / "a" / "new" / "er")
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file is no folder; choose another --output"):
+    with pytest.raises(UsageError, match="file is not a folder; choose another --output"):
         build(tmp_path / "file" / "x")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "file", "out"]
 

@@ -160,7 +160,7 @@ def test_two_tables_and_strays_get_a_line(tmp_path):
         load_images(tmp_path)
 
 
-@pytest.mark.parametrize("labels", [[0.0, 1.0], [True, False], [0, "one"]])
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [True, False], [0, "one"]])
 def test_labels_of_another_kind_are_not_called_missing(tmp_path, labels):
     write(tmp_path, [("a.png", "cat"), ("b.png", "dog")])
     (tmp_path / "metadata.csv").unlink()

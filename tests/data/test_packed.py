@@ -90,7 +90,7 @@ def test_blocks_can_be_sent_to_other_machines(tmp_path, kind):
         ("../evil.png", "leads out of the archive"),
         ("/etc/evil.png", "leads out of the archive"),
         ("cat/../../evil.png", "leads out of the archive"),
-        ("cat\\evil.png", "leads out of the archive"),
+        ("cat\\evil.png", "has a backslash in its name"),
         ("/".join("abcdefghijklmnopqrst"), "is nested deeper"),
         ("cat/notes.txt", "notes.txt: expected only images in a class's folder"),
         ("cat/0.png/1.png", "is inside a file"),
@@ -133,7 +133,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     info.type, info.linkname = kind, "/etc/passwd"
     with tarfile.open(path, "a") as tar:
         tar.addfile(info)
-    assert "is a link or a device" in refusal(path)
+    assert "is a link, a sparse file or a device" in refusal(path)
     packed = zipfile.ZipInfo("cat/9.png")
     packed.external_attr = 0o120777 << 16
     with zipfile.ZipFile(pack(tmp_path / "a.zip", CLASSES), "a") as archive:

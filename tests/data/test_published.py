@@ -174,9 +174,9 @@ class Boom:
     [
         ({"train": pickle.dumps(Boom())}, "its pickle names .*system"),
         ({"meta": pickle.dumps(Boom())}, "its pickle names .*system"),
-        ({"train": part(12, 0, **{"fine_labels": [1]})[:-40]}, "is no readable pickle"),
+        ({"train": part(12, 0, **{"fine_labels": [1]})[:-40]}, "is not a readable pickle"),
         ({"train": pickle.dumps([1], protocol=2)}, "expected a dictionary"),
-        ({"train": part(12, 0)[:500]}, "is no readable pickle"),
+        ({"train": part(12, 0)[:500]}, "is not a readable pickle"),
         ({"train": pickle.dumps({b"data": rows(2), b"fine_labels": [1, 100], b"coarse_labels": [0, 1]}, 2)}, "0 to 99"),
         (
             {"train": pickle.dumps({b"data": rows(2), b"fine_labels": [1], b"coarse_labels": [0]}, 2)},

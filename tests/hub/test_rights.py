@@ -19,8 +19,8 @@ def account(role="write", org="admin", **scopes):
     [
         (account(), None),
         (account(org="contributor"), None),
-        (account(org=None), "is ada's, who is no member of acme"),
-        (account(org="read"), "is ada's, who may only read in acme"),
+        (account(org=None), "belongs to ada, who is not a member of acme"),
+        (account(org="read"), "belongs to ada, who may only read in acme"),
         (account(role="read"), "may only read"),
         (account(role="fineGrained"), "is fine-grained, without the permission to write to datasets of acme"),
         (account(role="fineGrained", acme=["repo.content.read"]), "is fine-grained, without"),

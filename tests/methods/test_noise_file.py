@@ -700,7 +700,7 @@ def test_code_in_a_torch_file(tmp_path, evil, protocol):
 def test_code_in_a_pickle(tmp_path, evil, protocol):
     for content in (evil, {"noise": evil}, [make_levels(), evil], np.array([evil], object)):
         (tmp_path / "em.pkl").write_bytes(pickle.dumps(content, protocol))
-        refuse(tmp_path / "em.pkl", SourceError, r"its pickle names posix\.mkdir, |is no readable pickle")
+        refuse(tmp_path / "em.pkl", SourceError, r"its pickle names posix\.mkdir, |is not a readable pickle")
     (tmp_path / "em.pkl").write_bytes(pickle.dumps({"noise": torch.ones(3)}, protocol))
     refuse(tmp_path / "em.pkl", SourceError, r"its pickle names torch.*; it was not run; save the noise with np\.save")
 

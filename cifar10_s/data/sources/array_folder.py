@@ -6,7 +6,7 @@ fastest source.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
@@ -15,16 +15,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10_s.common.arrays import Int64Array
 from cifar10_s.common.threads import chunks
 from cifar10_s.data.array_files.base import ArrayFile, one_line_errors
 from cifar10_s.data.array_files.registry import open_array
 from cifar10_s.data.codec import PNG_COLOR_TYPES
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
+from cifar10_s.data.sources.columns import named_by_numbers
 from cifar10_s.data.sources.found import Found, UnlabelledError
 from cifar10_s.data.sources.in_memory import MAX_CLASSES
 from cifar10_s.data.sources.place import Folder, Place
-from cifar10_s.data.sources.split_names import TRAIN
+from cifar10_s.data.sources.split_names import TRAIN, listed, role, split_of_file
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
@@ -75,9 +77,21 @@ class ArrayBlock:
         return SourceError(f"{self.file}: has changed while it was read; start again")
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """The files of a shard; without labels, None."""
+
+    pixels: Path
+    labels: Path | None = None
+
+
 def is_array_folder(place: Place) -> bool:
     """Return whether a folder, or a split's folder in it, holds pixels as arrays."""
-    return place.is_folder and any(_pixels(folder) for folder in (place.folder, *place.folder.folders))
+    return place.is_folder and any(
+        file.lower().endswith(PIXELS_SUFFIX)
+        for folder in (place.folder, *place.folder.folders)
+        for file in folder.files
+    )
 
 
 def find_array_folder(place: Place, choices: Choices, *, allow_unverified: bool = False) -> Found:
@@ -88,29 +102,59 @@ def find_array_folder(place: Place, choices: Choices, *, allow_unverified: bool 
     SourceError
         If there is anything but arrays and class names.
     """
-    root, splits = place.folder, dict[str, Folder]()
-    if _pixels(root):
-        splits[TRAIN] = root
-    for folder in root.folders:
-        if folder.name in splits:
-            raise SourceError(f"{folder.path}: expected arrays either there or in {root.path}, got both; move one")
-        splits[folder.name] = folder
+    root = place.folder
     for folder in root.walk():
         deeper = [one.path for one in folder.folders if folder is not root]
         for other in [*folder.others(f"*{PIXELS_SUFFIX}", f"*{LABELS_SUFFIX}", CLASS_NAMES_FILE), *deeper]:
             raise SourceError(f"{other}: expected only arrays NAME{PIXELS_SUFFIX} and NAME{LABELS_SUFFIX}; move it")
+    splits = _splits_of_root(root)
+    for folder in root.folders:
+        if folder.name in splits:
+            raise SourceError(f"{folder.path}: expected arrays either there or in {root.path}, got both; move one")
+        splits[folder.name] = folder, _shards(folder)
     return Found(
-        {name: partial(_open_split, folder, place) for name, folder in splits.items()},
-        {name: str(folder.path) for name, folder in splits.items()},
+        {name: partial(_open_split, folder, shards, place) for name, (folder, shards) in splits.items()},
+        {name: str(folder.path) for name, (folder, _) in splits.items()},
     )
 
 
-def _pixels(folder: Folder) -> list[Path]:
-    return [folder.path / file for file in folder.files if file.endswith(PIXELS_SUFFIX)]
+def _shards(folder: Folder) -> dict[str, _Shard]:
+    """Return the files of each shard of a folder, by its name."""
+    found: dict[str, dict[str, Path]] = {}
+    for file in folder.files:
+        for kind, suffix in (("pixels", PIXELS_SUFFIX), ("labels", LABELS_SUFFIX)):
+            if file.lower().endswith(suffix):
+                found.setdefault(file[: -len(suffix)], {})[kind] = folder.path / file
+    for name, files in found.items():
+        if "pixels" not in files:
+            raise SourceError(f"{files['labels']}: has no pixels beside it: expected {name}{PIXELS_SUFFIX}; add them")
+    return {name: _Shard(**files) for name, files in found.items()}
 
 
-def _open_split(folder: Folder, place: Place) -> Stream:
-    """Open the arrays of a folder.
+def _splits_of_root(root: Folder) -> dict[str, tuple[Folder, dict[str, _Shard]]]:
+    """Return the shards directly in the folder by the splits that their names tell; otherwise, they are for training.
+
+    Raises
+    ------
+    SourceError
+        If the names of only some tell a split, and not that for training.
+    """
+    splits: dict[str, tuple[Folder, dict[str, _Shard]]] = {}
+    for name, shard in _shards(root).items():
+        splits.setdefault(split_of_file(name) or "", (root, {}))[1][name] = shard
+    told = sorted(splits.keys() - {""})
+    if "" in splits and all(role(split) == TRAIN for split in told):
+        return {TRAIN: (root, _shards(root))}
+    if "" in splits:
+        stray = next(iter(splits[""][1].values())).pixels
+        raise SourceError(
+            f"{stray}: its name tells no split, but others' do ({listed(told)}); rename it, or move it elsewhere"
+        )
+    return splits
+
+
+def _open_split(folder: Folder, shards: Mapping[str, _Shard], place: Place) -> Stream:
+    """Open the arrays of a split.
 
     Raises
     ------
@@ -119,15 +163,18 @@ def _open_split(folder: Folder, place: Place) -> Stream:
     SourceError
         If pixels, labels and class names do not match.
     """
-    files = _pixels(folder)
-    if not files:
+    if not shards:
         raise SourceError(f"{folder.path}: expected arrays NAME{PIXELS_SUFFIX} and NAME{LABELS_SUFFIX}, found none")
-    if not any(file.endswith(LABELS_SUFFIX) for file in folder.files):
-        raise UnlabelledError(f"{_labels_file(files[0])}: expected a file, there is none, and so no labels")
-    arrays = [open_array(file) for file in files]
+    for name, shard in shards.items():
+        if shard.labels is None:
+            error = SourceError if any(one.labels for one in shards.values()) else UnlabelledError
+            missing = shard.pixels.with_name(name + LABELS_SUFFIX)
+            raise error(f"{missing}: expected a file, there is none, and so no labels")
+    arrays = [open_array(shard.pixels) for shard in shards.values()]
     height, width, channels = _image_shape(arrays)
-    labels = np.concatenate([_labels(array.path, array.shape[0]) for array in arrays])
-    names = _class_names(place.path, int(labels.max()) + 1)
+    of_shards = zip(shards.values(), arrays, strict=True)
+    labels = np.concatenate([_labels(shard.labels, array.shape[0]) for shard, array in of_shards if shard.labels])
+    labels, names = _named(labels, folder, place)
     blocks = tuple(block for array in arrays for block in array_blocks(array, len(names)))
     return Stream(blocks, (height, width, channels), labels, names, Provenance("arrays", place.name))
 
@@ -157,12 +204,7 @@ def _image_shape(arrays: list[ArrayFile]) -> tuple[int, ...]:
     return shape
 
 
-def _labels_file(pixels: Path) -> Path:
-    return pixels.with_name(pixels.name.removesuffix(PIXELS_SUFFIX) + LABELS_SUFFIX)
-
-
-def _labels(pixels: Path, count: int) -> NDArray[np.int64]:
-    file = _labels_file(pixels)
+def _labels(file: Path, count: int) -> NDArray[np.int64]:
     array = open_array(file)
     if not array.dtype.startswith(("int", "uint")) or array.shape != (count,):
         raise SourceError(
@@ -175,13 +217,17 @@ def _labels(pixels: Path, count: int) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _class_names(path: Path, count: int) -> tuple[str, ...]:
-    """Read the class names; without a file of them, each class is named by its number."""
-    file = path / CLASS_NAMES_FILE
-    if not file.is_file():
-        return tuple(map(str, range(count)))
+def _named(labels: Int64Array, folder: Folder, place: Place) -> tuple[Int64Array, tuple[str, ...]]:
+    """Return labels and class names: those of the split's folder or of the one above, otherwise the numbers."""
+    for path in dict.fromkeys((folder.path, place.path)):
+        if (path / CLASS_NAMES_FILE).is_file():
+            return labels, _class_names(path / CLASS_NAMES_FILE, int(labels.max()) + 1)
+    return named_by_numbers(labels, str(folder.path))
+
+
+def _class_names(file: Path, count: int) -> tuple[str, ...]:
     try:
-        names = tuple(file.read_text(encoding="utf-8").splitlines())
+        names = tuple(file.read_text(encoding="utf-8-sig").splitlines())
     except ValueError as error:
         raise SourceError(f"{file}: expected text in UTF-8 ({error}); write it again") from None
     if len(names) < count or not all(name.strip() and name.isprintable() for name in names):

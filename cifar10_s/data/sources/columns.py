@@ -72,6 +72,12 @@ def stored_features(schema: Any, name: str) -> dict[str, Any]:
         ) from None
 
 
+def stored_names(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the class names of each column that has some, as features say them."""
+    objects = {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    return {name: feature["names"] for name, feature in objects.items() if feature.get("names") is not None}
+
+
 def _column(kind: Any, feature: Any) -> Column:
     declared = feature.get("_type") if isinstance(feature, dict) else None
     is_file = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
@@ -189,7 +195,7 @@ def read_labels(column: Any, of: Column, name: str) -> tuple[NDArray[np.int64], 
             "the rows without a label, or give them one"
         )
     if of.names is None:
-        return _named_by_numbers(labels, name)
+        return named_by_numbers(labels, name)
     if labels.max() >= len(of.names):
         raise SourceError(f"{name}: labels: expected 0 to {len(of.names) - 1}, got {labels.max()}")
     return labels, _checked(of.names, name)
@@ -204,7 +210,7 @@ def _named_by_texts(values: list[str], name: str) -> tuple[NDArray[np.int64], tu
     return np.array([place[text] for text in values], np.int64), _checked(tuple(texts), name)
 
 
-def _named_by_numbers(labels: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def named_by_numbers(labels: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the labels counted from 0, without gaps, and their numbers as names."""
     found = np.unique(labels)
     if found[-1] >= len(found):

@@ -48,10 +48,23 @@ class _Pair:
 
 
 def _folders(place: Place) -> list[Folder]:
-    """Return the folders with IDX files: the given one, or those below it, as torchvision nests them."""
+    """Return the folders with IDX files: the given one, or those below it, as torchvision nests them.
+
+    A folder that has the name of an IDX file, as Kaggle unpacks them, belongs to the one above it.
+    """
     if not place.is_folder:
         return []
-    return [folder for folder in place.folder.walk() if any(map(_is_idx, folder.files))]
+    return [
+        folder
+        for folder in place.folder.walk()
+        if not _is_idx(folder.name) and any(_is_idx(file.name) for file in _files(folder))
+    ]
+
+
+def _files(folder: Folder) -> list[Path]:
+    """Return the files of a folder, first those in folders that have the name of an IDX file."""
+    nested = [one.path / file for one in folder.folders if _is_idx(one.name) for file in one.files]
+    return [*nested, *(folder.path / file for file in folder.files)]
 
 
 def _is_idx(file: str) -> bool:
@@ -76,10 +89,10 @@ def find_idx_folder(place: Place, choices: Choices, *, allow_unverified: bool = 
     if more:
         several = listed(str(one.path) for one in (folder, *more))
         raise SourceError(f"{place.text}: holds several folders of IDX files; give one of {several}")
-    for one in place.folder.walk():
-        for file in one.others():
-            if one is not folder or not NAME.fullmatch(file.name):
-                raise SourceError(f"{file}: expected only IDX files (…-images-idx3-ubyte); move it elsewhere")
+    known = {*_files(folder)}
+    for file in (file for one in place.folder.walk() for file in one.others()):
+        if file not in known or not NAME.fullmatch(file.name):
+            raise SourceError(f"{file}: expected only IDX files (…-images-idx3-ubyte); move it elsewhere")
     pairs, notes = _pairs(folder)
     splits = {_split(prefix, pairs): pair for prefix, pair in pairs.items()}
     return Found(
@@ -90,17 +103,20 @@ def find_idx_folder(place: Place, choices: Choices, *, allow_unverified: bool = 
 
 
 def _pairs(folder: Folder) -> tuple[dict[str, _Pair], tuple[str, ...]]:
-    """Return the files of each prefix, and a note if some are there twice, packed and not."""
+    """Return the files of each prefix, and a note if some are there several times."""
     found: dict[str, dict[str, Path]] = {}
     twice = False
     # Sorted, so that what is packed, of which a checksum is known, comes after what is not.
-    for file in folder.files:
-        match = NAME.fullmatch(file)
+    for file in _files(folder):
+        match = NAME.fullmatch(file.name)
         if match:
             of_prefix = found.setdefault(match["prefix"], {})
             twice |= match["what"].lower() in of_prefix
-            of_prefix[match["what"].lower()] = folder.path / file
-    notes = ("files that are also there unpacked are read as they are packed (.gz)",) if twice else ()
+            of_prefix[match["what"].lower()] = file
+    taken = listed(
+        sorted(str(file.relative_to(folder.path)) for of_prefix in found.values() for file in of_prefix.values())
+    )
+    notes = (f"of files that are there several times, {taken} are read",) if twice else ()
     return {prefix: _Pair(**files) for prefix, files in found.items()}, notes
 
 

@@ -9,13 +9,14 @@ from cifar10_s.data.codec import probe
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found
-from cifar10_s.data.sources.image_folder import find_classes, is_image
+from cifar10_s.data.sources.image_folder import find_classes
 from cifar10_s.data.sources.members import SUFFIXES, as_folder, list_members, member_blocks, member_name, read_member
-from cifar10_s.data.sources.place import Folder, Place
+from cifar10_s.data.sources.metadata_folder import TABLES
+from cifar10_s.data.sources.place import Folder, Place, is_image
 from cifar10_s.data.sources.split_names import role
 from cifar10_s.data.sources.webdataset import find_shards, is_shard
 from cifar10_s.data.stream import Stream
-from cifar10_s.errors import SourceError
+from cifar10_s.errors import SourceError, printable
 
 
 def is_image_archive(place: Place) -> bool:
@@ -32,10 +33,14 @@ def find_image_archive(place: Place, choices: Choices, *, allow_unverified: bool
         If anything in it is neither; see also `members.list_members`.
     """
     path = place.path
-    members = list_members(path)
+    listing = list_members(path)
+    members = listing.files
     if is_shard(members):
         return find_shards({path: members}, place, choices)
     choices.check_taken(place.text, frozenset())
+    for name in members:
+        if name.rpartition("/")[2].lower() in TABLES:
+            raise SourceError(f"{path}: holds a table, {printable(name)}, which is read in a folder; unpack it")
     if not members:
         raise SourceError(f"{path}: holds no files: expected one folder of images per class")
 
@@ -45,7 +50,7 @@ def find_image_archive(place: Place, choices: Choices, *, allow_unverified: bool
         blocks = tuple(member_blocks(path, wanted, shape, choices.conversion))
         return Stream(blocks, shape, labels, names, Provenance("packed", place.name))
 
-    return find_classes(_without_wrapping(as_folder(path, members)), choices, stream)
+    return find_classes(_without_wrapping(as_folder(path, listing)), choices, stream)
 
 
 def _without_wrapping(root: Folder) -> Folder:

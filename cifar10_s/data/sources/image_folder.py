@@ -12,17 +12,15 @@ from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found, UnlabelledError
 from cifar10_s.data.sources.image_files import stream_files
-from cifar10_s.data.sources.place import Folder, Place
+from cifar10_s.data.sources.place import IMAGE_SUFFIXES, Folder, Place, is_image
 from cifar10_s.data.sources.split_names import TRAIN, listed, role
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
+# Files that are sources of their own.
+PACKED = (".zip", ".npz", ".tar", ".tar.gz", ".tgz")
 # Takes image files, labels (N,), and class names.
 StreamOf = Callable[[list[Path], NDArray[np.int64], tuple[str, ...]], Stream]
-IMAGE_SUFFIXES = {
-    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
-    ".pnm",
-}  # fmt: skip
 
 
 def find_image_folder(place: Place, choices: Choices, *, allow_unverified: bool = False) -> Found:
@@ -62,8 +60,12 @@ def find_classes(root: Folder, choices: Choices, stream: StreamOf) -> Found:
         See `find_image_folder`.
     """
     for file in root.others():
-        what = "the folder of its class" if is_image(file.name) else "another place"
-        raise SourceError(f"{file}: expected only folders beside those of classes or splits; move it to {what}")
+        advice = "move it elsewhere"
+        if is_image(file.name):
+            advice = "move it to the folder of its class"
+        elif file.name.lower().endswith(PACKED):
+            advice = "to read what is in it, give the file itself, or unpack it"
+        raise SourceError(f"{file}: expected only folders beside those of classes or splits; {advice}")
     if not root.folders:
         raise SourceError(
             f"{root.path}: expected batches of CIFAR-10, Parquet files, or one sub-folder of images per class; "
@@ -118,12 +120,6 @@ def _open_split(folder: Folder, stream: StreamOf) -> Stream:
     labels = np.repeat(np.arange(len(files)), list(map(len, files)))
     names = tuple(one.name for one in folder.folders)
     return stream(list(chain(*files)), labels, names)
-
-
-def is_image(name: str) -> bool:
-    """Return whether a file has the suffix of an image."""
-    stem, _, suffix = name.rpartition(".")
-    return bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES
 
 
 def _images_of_class(folder: Folder) -> list[Path]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.data.provenance import Provenance
-from cifar10_s.data.sources.columns import NO_LABEL
+from cifar10_s.data.sources.columns import NO_LABEL, named_by_numbers
 from cifar10_s.data.sources.found import UnlabelledError
 from cifar10_s.errors import SourceError
 
@@ -54,5 +54,5 @@ def numbered_images(pixels: NDArray[Any], labels: NDArray[Any], name: str, prove
         raise UnlabelledError(f"{name}: has no labels: all of them are {NO_LABEL}")
     for row in np.flatnonzero((labels < 0) | (labels >= MAX_CLASSES))[:1]:
         raise SourceError(f"{name}: image {row}: expected a label from 0 to {MAX_CLASSES - 1}, got {labels[row]}")
-    names = tuple(map(str, range(int(labels.max()) + 1)))
-    return LabeledImages(np.ascontiguousarray(pixels), labels.astype(np.int64), names, provenance)
+    labels, names = named_by_numbers(labels.astype(np.int64), name)
+    return LabeledImages(np.ascontiguousarray(pixels), labels, names, provenance)

@@ -19,8 +19,9 @@ from cifar10_s.data.sources.columns import (
     read_labels,
 )
 
-# At most as many digits as fit into 64 bits.
-WHOLE_NUMBER = re.compile(r"(?a)-?\d{1,18}")
+# At most as many digits as fit into 64 bits. What begins with 0, such as 007, is a name; 2.0 is how pandas writes 2 in
+# a column in which a value was missing.
+WHOLE_NUMBER = re.compile(r"(?a)(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
 Labelling = tuple[NDArray[Any], tuple[str, ...], dict[str, OtherLabels]]
 
 
@@ -55,10 +56,10 @@ def as_columns(values: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dic
     """
     arrays, columns = {}, {}
     for name, listed in values.items():
-        plain = [None if value == "" else value for value in listed]
+        plain = [None if value == "" else _whole(value) for value in listed]
         given = [value for value in plain if value is not None]
         if all(isinstance(value, str) and WHOLE_NUMBER.fullmatch(value) for value in given):
-            plain = [None if value is None else int(value) for value in plain]
+            plain = [None if value is None else int(WHOLE_NUMBER.fullmatch(value)[1]) for value in plain]  # type: ignore[index]
             given = [value for value in plain if value is not None]
         if all(type(value) is int and abs(value) < 1 << 63 for value in given):
             arrays[name], columns[name] = pa.chunked_array([pa.array(plain, pa.int64())]), Column(NUMBER)
@@ -69,3 +70,8 @@ def as_columns(values: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dic
         else:
             arrays[name], columns[name] = pa.chunked_array([pa.nulls(len(plain))]), Column(OTHER)
     return arrays, columns
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that JSON has as a fraction, such as 2.0, as such; other values as they are."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value

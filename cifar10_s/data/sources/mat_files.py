@@ -69,8 +69,10 @@ def _open_split(path: Path, place: Place) -> LabeledImages:
     if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
         labels = labels.astype(np.int64)
     check = "MD5 of SVHN's files" if is_known(path, SVHN_MD5) else None
-    digits = np.where(labels == TEN, 0, labels)
-    return numbered_images(pixels.transpose(3, 0, 1, 2), digits, str(path), Provenance("svhn", place.name, check=check))
+    # Only SVHN writes 0 as 10: another file may have both, or eleven classes or more.
+    is_svhn = labels.size and labels.min() >= 1 and labels.max() == TEN
+    labels = np.where(labels == TEN, 0, labels) if is_svhn else labels
+    return numbered_images(pixels.transpose(3, 0, 1, 2), labels, str(path), Provenance("svhn", place.name, check=check))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

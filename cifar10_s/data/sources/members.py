@@ -4,7 +4,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,8 @@ from cifar10_s.errors import SourceError, one_line, printable
 
 ZIP_SUFFIX = ".zip"
 SUFFIXES = (*ARCHIVE_SUFFIXES, ZIP_SUFFIX)
+# `ZipInfo.create_system` of FAT and NTFS.
+WINDOWS = 0
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 ENCRYPTED = 1
@@ -43,10 +45,21 @@ class Member:
     size: int
     offset: int | None = None
     content: bytes | None = None
+    is_folder: bool = False
+    # The name by which a zip finds it, if it is another.
+    stored_name: str | None = None
 
 
-def list_members(path: Path) -> dict[str, Member]:
-    """Return the files in a zip or tar, by name, in their order; what file managers leave there is ignored.
+@dataclass(frozen=True)
+class Listing:
+    """What is in an archive: files by their names, in their order, and the names of folders that it lists as such."""
+
+    files: Mapping[str, Member]
+    folders: frozenset[str]
+
+
+def list_members(path: Path) -> Listing:
+    """Return what is in a zip or tar; what file managers leave there is ignored.
 
     Raises
     ------
@@ -55,21 +68,29 @@ def list_members(path: Path) -> dict[str, Member]:
         twice or a file that is too large.
     """
     listing = _zip_members(path) if path.name.lower().endswith(ZIP_SUFFIX) else _tar_members(path)
-    found: dict[str, Member] = {}
+    found, folders = dict[str, Member](), set[str]()
     for member in listing:
         name = _checked_name(member.name, path)
+        if not (name or member.is_folder):
+            raise SourceError(f"{path}: holds a file without a name; pack it again")
         if name in found:
             raise SourceError(f"{path}: holds {printable(name)!r:.200} twice; pack it again")
-        if not any(map(is_ignored, PurePosixPath(name).parts)):
+        if any(map(is_ignored, PurePosixPath(name).parts)):
+            continue
+        if member.is_folder:
+            folders.add(name)
+        else:
             found[name] = member
     refuse_release_files(str(path), found)
-    return found
+    return Listing(found, frozenset(folders - {""}))
 
 
 def _checked_name(name: str, path: Path) -> str:
     """Return the path of a member; nothing is ever unpacked, but what leads elsewhere is not part of a dataset."""
     parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or not parts:
+    if "\\" in name:
+        raise SourceError(f"{path}: member {printable(name)!r:.200} has a backslash in its name; pack it again")
+    if name.startswith("/") or ".." in parts or "\0" in name:
         raise SourceError(f"{path}: member {printable(name)!r:.200} leads out of the archive; do not use this archive")
     if len(parts) > MAX_DEPTH:
         raise SourceError(f"{path}: member {printable(name)!r:.200} is nested deeper than {MAX_DEPTH} folders")
@@ -87,7 +108,10 @@ def _check_size(size: int, name: str, path: Path) -> None:
 def _zip_members(path: Path) -> Iterator[Member]:
     check_fetched(path)
     for info in _opened_zip(path).infolist():
-        if info.filename.endswith("/"):
+        # Some programs of Windows separate folders so.
+        name = info.filename.replace("\\", "/") if info.create_system == WINDOWS else info.filename
+        if name.endswith("/"):
+            yield Member(name, 0, is_folder=True)
             continue
         if stat.S_ISLNK(info.external_attr >> 16):
             raise SourceError(f"{path}: member {printable(info.filename)!r:.200} is a link: expected plain files only")
@@ -97,18 +121,26 @@ def _zip_members(path: Path) -> Iterator[Member]:
                 "deflate; pack it again"
             )
         _check_size(info.file_size, info.filename, path)
-        yield Member(info.filename, info.file_size)
+        yield Member(name, info.file_size, stored_name=info.filename)
 
 
 @lru_cache(maxsize=8)
 def _opened(path: Path, modified: int) -> zipfile.ZipFile:
-    """Open a zip once; its parts are read from several threads."""
-    return zipfile.ZipFile(path)
+    """Open a zip once; its parts are read from several threads.
+
+    A zip can say that its names are in UTF-8; those of macOS are so without saying it. What is not may be anything.
+    """
+    return zipfile.ZipFile(path, metadata_encoding="utf-8")
 
 
 def _opened_zip(path: Path) -> zipfile.ZipFile:
     try:
         return _opened(path, path.stat().st_mtime_ns)
+    except UnicodeDecodeError:
+        raise SourceError(
+            f"{path}: expected names of files in UTF-8, got an encoding that it does not state; unpack it, and give "
+            "the folder, or pack it again with UTF-8 names"
+        ) from None
     except ZIP_ERRORS as error:
         raise SourceError(f"{path}: cannot be read as a zip ({one_line(error)}); get it again") from None
 
@@ -122,11 +154,12 @@ def _tar_members(path: Path) -> Iterator[Member]:
     with opened_tar(path, MAX_FILE_BYTES, limit, "it holds more than fits into memory; decompress it first") as tar:
         for info in tar:
             if info.isdir():
+                yield Member(info.name, 0, is_folder=True)
                 continue
             if not info.isfile() or info.issparse():
                 raise SourceError(
-                    f"{path}: member {printable(info.name)!r:.200} is a link or a device: expected plain files only; "
-                    "do not use this archive"
+                    f"{path}: member {printable(info.name)!r:.200} is a link, a sparse file or a device: expected "
+                    "plain files only; unpack it, and give the folder"
                 )
             _check_size(info.size, info.name, path)
             content = _kept_content(tar, info) if is_compressed else None
@@ -138,15 +171,18 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 )
             yield Member(info.name, info.size, info.offset_data, content)
             tar.members.clear()  # type: ignore[attr-defined] # which would otherwise be kept
-        _check_end(tar)
+        _check_end(tar, path)
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
-    """Refuse a tar that ends without a block of zeros: one that is cut between two files looks whole otherwise."""
+def _check_end(tar: tarfile.TarFile, path: Path) -> None:
+    """Refuse a tar that ends without a block of zeros, as if cut between two files, and one that another follows."""
     file: Any = tar.fileobj
     file.seek(tar.offset)
     if len(file.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
         raise EOFError("it is cut off after a file")
+    while block := file.read(tarfile.RECORDSIZE):
+        if block.strip(b"\0"):
+            raise SourceError(f"{path}: holds several tars, one after the other; give each its own file")
 
 
 def _kept_content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
@@ -157,31 +193,40 @@ def _kept_content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     return content
 
 
-def as_folder(path: Path, names: Iterable[str]) -> Folder:
-    """Return the files of an archive as a folder of its path; a single folder around all of them is passed over.
+def as_folder(path: Path, listing: Listing) -> Folder:
+    """Return what is in an archive as a folder of its path.
 
     Raises
     ------
     SourceError
         If a name is that of a file and of a folder.
     """
-    top: dict[str, dict[str, object] | None] = {}
-    for name in names:
-        *folders, file = name.split("/")
-        at = top
-        for folder in folders:
-            below = at.setdefault(folder, {})
-            if below is None:
-                raise SourceError(f"{path}: {printable(name)!r:.200} is inside a file; pack it again")
-            at = below  # type: ignore[assignment]
-        if at.setdefault(file, None) is not None:
+    top: dict[str, Any] = {}
+    for name in listing.files:
+        folder, _, file = name.rpartition("/")
+        if _entries(path, top, folder).setdefault(file, None) is not None:
             raise SourceError(f"{path}: {printable(name)!r:.200} is a file and a folder; pack it again")
+    for name in sorted(listing.folders):
+        # A hidden folder without files is passed over on disk, too.
+        if not name.rpartition("/")[2].startswith("."):
+            _entries(path, top, name)
     return _folder(path, top)
 
 
-def _folder(path: Path, entries: dict[str, dict[str, object] | None]) -> Folder:
+def _entries(path: Path, top: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return the entries of a folder below ``top``, which is made if it is not there."""
+    at = top
+    for part in folder.split("/") if folder else ():
+        below = at.setdefault(part, {})
+        if below is None:
+            raise SourceError(f"{path}: {printable(folder)!r:.200} is inside a file; pack it again")
+        at = below
+    return at
+
+
+def _folder(path: Path, entries: dict[str, Any]) -> Folder:
     files = sorted(name for name, below in entries.items() if below is None)
-    folders = tuple(_folder(path / name, below) for name, below in sorted(entries.items()) if below is not None)  # type: ignore[arg-type]
+    folders = tuple(_folder(path / name, below) for name, below in sorted(entries.items()) if below is not None)
     return Folder(path, tuple(files), folders)
 
 
@@ -197,7 +242,7 @@ def read_member(path: Path, member: Member) -> bytes:
         return member.content
     try:
         if member.offset is None:
-            with _opened_zip(path).open(member.name) as file:
+            with _opened_zip(path).open(member.stored_name or member.name) as file:
                 # With a number the library unpacks no more than that; at the end it compares checksums.
                 data = file.read(member.size + 1)
         else:

@@ -18,15 +18,16 @@ from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.columns import IMAGE, Column, choose_columns
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.image_files import stream_files
-from cifar10_s.data.sources.image_folder import is_image
 from cifar10_s.data.sources.labelling import as_columns, take_labels
-from cifar10_s.data.sources.place import Folder, Place
-from cifar10_s.data.sources.split_names import TRAIN, listed, role
+from cifar10_s.data.sources.place import Folder, Place, is_image
+from cifar10_s.data.sources.split_names import TRAIN, listed, role, splits_of_paths
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError, one_line
 
 # The column with the path of the image from the folder of the table, and that of its split, if the table has it.
 FILE_NAME, SPLIT = "file_name", "split"
+# Columns that may be called otherwise in any case, if each row names a split that is known as such.
+OTHER_SPLITS = ("subset", "set", "partition")
 TABLES = ("metadata.csv", "metadata.jsonl")
 
 
@@ -107,7 +108,9 @@ def _read_rows(root: Folder, folder: Folder, known: Mapping[str, Path]) -> list[
     rows = []
     for table in tables:
         path = folder.path / table
-        for number, values in enumerate(_parse(path)):
+        parsed = _parse(path)
+        split_column = _split_column(parsed)
+        for number, values in enumerate(parsed):
             name = values.pop(FILE_NAME, None)
             if not isinstance(name, str) or not name:
                 raise SourceError(f"{path}: row {number}: expected a column {FILE_NAME} with the path of an image")
@@ -119,16 +122,22 @@ def _read_rows(root: Folder, folder: Folder, known: Mapping[str, Path]) -> list[
                     f"{path}: row {number}: {name!r:.200} is not an image in {folder.path}; correct the row or remove "
                     "it"
                 )
-            rows.append(_Row(file, _split(root, folder, file, values), values))
+            told = None if split_column is None else values.pop(split_column, None)
+            above = "" if folder is root else folder.name
+            rows.append(_Row(file, above if told in (None, "") else str(told), values))
     if rows and folder is root:
         return _split_by_folder(root, rows)
     return rows
 
 
-def _split(root: Folder, folder: Folder, file: Path, values: dict[str, Any]) -> str:
-    if isinstance(values.get(SPLIT), str) and values[SPLIT]:
-        return str(values.pop(SPLIT))
-    return "" if folder is root else folder.name
+def _split_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the name of the column that tells the split of each row, if there is one."""
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name.lower() == SPLIT:
+            return name
+        if name.lower() in OTHER_SPLITS and all(role(str(row.get(name))) for row in rows):
+            return name
+    return None
 
 
 def _split_by_folder(root: Folder, rows: Sequence[_Row]) -> list[_Row]:
@@ -137,9 +146,8 @@ def _split_by_folder(root: Folder, rows: Sequence[_Row]) -> list[_Row]:
         return list(rows)
     if any(row.split for row in rows):
         raise SourceError(f"{root.path}: expected a {SPLIT} in every row of its table, or in none; fill in the others")
-    tops = [relpath(row.path, root.path).split("/")[0] for row in rows]
-    are_splits = all(role(top) for top in tops)
-    return [replace(row, split=top if are_splits else TRAIN) for row, top in zip(rows, tops, strict=True)]
+    splits = splits_of_paths([relpath(row.path, root.path) for row in rows], str(root.path)) or [TRAIN] * len(rows)
+    return [replace(row, split=split) for row, split in zip(rows, splits, strict=True)]
 
 
 def _parse(path: Path) -> list[dict[str, Any]]:

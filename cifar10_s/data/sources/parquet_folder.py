@@ -15,13 +15,14 @@ from cifar10_s.data.sources.columns import (
     columns_of,
     other_label_columns,
     stored_features,
+    stored_names,
 )
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.labelling import take_labels
 from cifar10_s.data.sources.parquet import opened, read_column, read_stream
 from cifar10_s.data.sources.place import Folder, Place
 from cifar10_s.data.sources.release_folder import CARD
-from cifar10_s.data.sources.split_names import SHARD, TRAIN, listed, role, split_of_file
+from cifar10_s.data.sources.split_names import TRAIN, check_shards, listed, role, split_of_file
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
@@ -59,11 +60,13 @@ def find_parquet_folder(place: Place, choices: Choices, *, allow_unverified: boo
         If a file belongs to nothing, a shard is missing, or there are several configurations and none is chosen.
     """
     files = _parquet_files(place.folder)
-    configurations = _declared(place.folder, files) or _by_folder(files)
+    card = _card(place.folder)
+    configurations = _declared(card, files) or _by_folder(files, _declared_features(card.get("dataset_info")))
     chosen, notes = _choose(configurations, choices, place.text)
+    notes += _missing(card, chosen, place)
     _check_belonging(files, configurations, choices, place)
     for split, of_split in chosen.splits.items():
-        _check_shards(of_split, f"{place.text}: {split}")
+        check_shards(of_split, f"{place.text}: {split}")
     splits = {
         split: partial(_open_split, [str(place.path / file) for file in of_split], split, chosen, place, choices)
         for split, of_split in chosen.splits.items()
@@ -133,23 +136,11 @@ def _check_belonging(
             )
 
 
-def _check_shards(files: Sequence[str], name: str) -> None:
-    """Refuse a split of whose numbered files some are missing."""
-    shards = [shard for file in files if (shard := SHARD.fullmatch(PurePosixPath(file).stem))]
-    totals = {int(shard["total"]) for shard in shards}
-    numbers = {int(shard["number"]) for shard in shards}
-    if shards and (len(totals) > 1 or len(numbers) != len(shards)):
-        raise SourceError(f"{name}: expected the files of one split, got {listed(files)}; keep those that belong to it")
-    missing = [number for total in totals for number in range(min(total, 1 << 16)) if number not in numbers]
-    if missing:
-        raise SourceError(
-            f"{name}: {len(missing)} of {min(totals)} files are missing, the first is number {missing[0]:05}; "
-            "get them again"
-        )
+def _by_folder(files: Iterable[str], features: Mapping[str, Mapping[str, Any]]) -> list[Configuration]:
+    """Take every folder with files as a configuration; a folder named as a split belongs to the one above it.
 
-
-def _by_folder(files: Iterable[str]) -> list[Configuration]:
-    """Take every folder with files as a configuration; a folder named as a split belongs to the one above it."""
+    The card may declare features of a configuration by the folder's name, or of the only one.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     for file in files:
         path = PurePosixPath(file)
@@ -165,15 +156,15 @@ def _by_folder(files: Iterable[str]) -> list[Configuration]:
         unnamed = splits.pop("", [])
         if unnamed and not splits:
             splits[TRAIN] = unnamed
-        configurations.append(Configuration(name, splits, {}))
+        of = features.get(PurePosixPath(name).name) or (features.get(DEFAULT, {}) if len(found) == 1 else {})
+        configurations.append(Configuration(name, splits, of))
     return configurations
 
 
-def _declared(root: Folder, files: Sequence[str]) -> list[Configuration]:
+def _declared(card: Mapping[str, Any], files: Sequence[str]) -> list[Configuration]:
     """Return the configurations that the card lists, as far as their files are here."""
-    metadata = _card(root)
-    entries = metadata.get("configs")
-    features = _declared_features(metadata.get("dataset_info"))
+    entries = card.get("configs")
+    features = _declared_features(card.get("dataset_info"))
     configurations = []
     for entry in entries if isinstance(entries, list) else []:
         if not isinstance(entry, dict) or not entry.get("data_files"):
@@ -189,6 +180,43 @@ def _declared(root: Folder, files: Sequence[str]) -> list[Configuration]:
             of = features.get(name) or features.get(DEFAULT, {})
             configurations.append(Configuration(name, splits, of, entry.get("default") is True))
     return configurations
+
+
+def _missing(card: Mapping[str, Any], chosen: Configuration, place: Place) -> tuple[str, ...]:
+    """Return what the card lists of a configuration and is not here: splits, and images of a split."""
+    entries = [entry for entry in _objects(card.get("configs")) if entry.get("data_files")]
+    of_name = [entry for entry in entries if str(entry.get("config_name", DEFAULT)) == chosen.name]
+    listed_splits = {split for entry in of_name for split in _patterns(entry["data_files"])}
+    notes = [
+        f"the card lists a split {split}, whose files are not here"
+        for split in sorted(listed_splits - {*chosen.splits})
+    ]
+    for split, expected in _declared_rows(card.get("dataset_info"), chosen.name if of_name else DEFAULT).items():
+        files = chosen.splits.get(split, ())
+        rows = sum(_rows(str(place.path / file)) for file in files)
+        if files and rows != expected:
+            notes.append(f"{split} has {rows:,} rows, and the card says {expected:,}")
+    return tuple(notes)
+
+
+def _declared_rows(dataset_info: Any, name: str) -> dict[str, int]:
+    """Return the number of rows of each split of a configuration, as far as a card says it."""
+    of_name = [info for info in _objects(dataset_info) if str(info.get("config_name", DEFAULT)) == name]
+    splits = [split for info in of_name for split in _objects(info.get("splits"))]
+    return {
+        str(split.get("name")): split["num_examples"] for split in splits if isinstance(split.get("num_examples"), int)
+    }
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list in a card, or the one that stands in its place; nothing else."""
+    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+
+
+def _rows(file: str) -> int:
+    with opened(file) as parquet:
+        rows: int = parquet.metadata.num_rows
+    return rows
 
 
 def _card(root: Folder) -> dict[str, Any]:
@@ -238,10 +266,9 @@ def _matches(pattern: str, file: str) -> bool:
 
 def _declared_features(dataset_info: Any) -> dict[str, dict[str, Any]]:
     """Return the features that a card declares, by configuration, in the form of `columns.columns_of`."""
-    entries = dataset_info if isinstance(dataset_info, list) else [dataset_info]
     found = {}
-    for entry in entries:
-        features = entry.get("features") if isinstance(entry, dict) else None
+    for entry in _objects(dataset_info):
+        features = entry.get("features")
         if isinstance(features, list):
             name = str(entry.get("config_name", DEFAULT))
             found[name] = {
@@ -257,13 +284,27 @@ def _feature(dtype: Any) -> dict[str, Any]:
     if not isinstance(label, dict):
         return {"_type": "Value"}
     names = label.get("names")
-    return {"_type": "ClassLabel", "names": list(names.values()) if isinstance(names, dict) else names}
+    return {"_type": "ClassLabel", "names": _by_number(names) if isinstance(names, dict) else names}
+
+
+def _by_number(names: Mapping[Any, Any]) -> list[Any]:
+    """Return names in the order of their labels, which a card may list in another, such as 0, 1, 10, 2."""
+    try:
+        return [names[label] for label in sorted(names, key=int)]
+    except (ValueError, TypeError):
+        return list(names.values())
 
 
 def _open_split(files: list[str], split: str, of: Configuration, place: Place, choices: Choices) -> Stream:
-    with opened(files[0]) as parquet:
-        schema = parquet.schema_arrow
-    features = stored_features(schema, files[0]) or of.features
+    features: Mapping[str, Any] = {}
+    for file in reversed(files):
+        with opened(file) as parquet:
+            schema = parquet.schema_arrow
+        stored = stored_features(schema, file)
+        if stored and features and stored_names(stored) != stored_names(features):
+            raise SourceError(f"{file}: expected the class names of the other files of {split}; write them alike")
+        features = stored or features
+    features = features or of.features
     return open_files(
         files, split, columns_of(schema, features), place.text, Provenance("parquet", place.name), choices
     )

@@ -24,6 +24,10 @@ COMPANIONS = (
     "README*", "LICENSE*", "LICENCE*", "CITATION*", "CHANGELOG*", "NOTICE*", "dataset_info.json", "dataset_infos.json",
     "dataset_dict.json", "state.json", CROISSANT, "config.json",
 )  # fmt: skip
+IMAGE_SUFFIXES = {
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
+    ".pnm",
+}  # fmt: skip
 # Deeper than any dataset; a link to a folder above itself ends here.
 MAX_DEPTH = 16
 
@@ -53,11 +57,12 @@ class Folder:
 
     def others(self, *expected: str) -> list[Path]:
         """Return the files of this folder, not of those below it, that match no expected pattern and no companion."""
-        return [
-            self.path / file
-            for file in self.files
-            if not any(fnmatch(file.lower(), pattern.lower()) for pattern in (*expected, *COMPANIONS))
-        ]
+
+        def is_other(file: str) -> bool:
+            patterns = expected if is_image(file) else (*expected, *COMPANIONS)
+            return not any(fnmatch(file.lower(), pattern.lower()) for pattern in patterns)
+
+        return [self.path / file for file in self.files if is_other(file)]
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,12 @@ class Place:
         refusal = Refusal(self.path)
         refusal.check_above(self.path)
         return _list(self.path, refusal, 0)
+
+
+def is_image(name: str) -> bool:
+    """Return whether a file has the suffix of an image."""
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES
 
 
 def is_ignored(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,17 +19,23 @@ from cifar10_s.data.conversion import Conversion
 from cifar10_s.data.images import part_size
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
-from cifar10_s.data.sources.columns import choose_columns, columns_of, other_label_columns, stored_features
+from cifar10_s.data.sources.columns import (
+    choose_columns,
+    columns_of,
+    other_label_columns,
+    stored_features,
+    stored_names,
+)
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.labelling import take_labels
 from cifar10_s.data.sources.parquet import BLOCK_BYTES, READ_ERRORS, has_no_image, is_binary, present
 from cifar10_s.data.sources.place import Folder, Place
-from cifar10_s.data.sources.split_names import TRAIN
+from cifar10_s.data.sources.split_names import TRAIN, listed
 from cifar10_s.data.stream import Stream
 from cifar10_s.data.whole_numbers import to_arrow
 from cifar10_s.errors import SourceError, one_line
 
-SUFFIX, STATE = ".arrow", "state.json"
+SUFFIX, STATE, DATASET_DICT = ".arrow", "state.json", "dataset_dict.json"
 MAX_STATE_BYTES = 1 << 24
 
 
@@ -103,13 +109,29 @@ def find_saved_dataset(place: Place, choices: Choices, *, allow_unverified: bool
             raise SourceError(f"{other}: expected only files that save_to_disk of `datasets` writes; move it elsewhere")
         if any(file.lower().endswith(SUFFIX) for file in folder.files):
             if folder is not root and (folder not in root.folders or (TRAIN in splits and splits[TRAIN][0] is root)):
-                raise SourceError(f"{folder.path}: expected one folder per split in {root.path}; give one of them")
+                above = folder.path.parent
+                advice = f"give {above}" if above != root.path else "give one of them"
+                raise SourceError(f"{folder.path}: expected one folder per split in {root.path}; {advice}")
             split, files = _described(folder)
             splits[folder.name if folder is not root else split] = folder, files
+    if DATASET_DICT in root.files:
+        _check_index(root.path / DATASET_DICT, splits)
     return Found(
         {split: partial(_open_split, files, split, place, choices) for split, (_, files) in splits.items()},
         {split: str(folder.path) for split, (folder, _) in splits.items()},
     )
+
+
+def _check_index(path: Path, splits: Iterable[str]) -> None:
+    """Check that all splits are there that the index of a `DatasetDict` lists."""
+    try:
+        with path.open("rb") as file:
+            listed_splits = [str(split) for split in json.loads(file.read(MAX_STATE_BYTES))["splits"]]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise SourceError(f"{path}: expected what save_to_disk writes ({type(error).__name__}); get it again") from None
+    missing = [split for split in listed_splits if split not in splits]
+    if missing:
+        raise SourceError(f"{path}: lists splits that are not there: {listed(missing)}; get them again")
 
 
 def _described(folder: Folder) -> tuple[str, list[Path]]:
@@ -177,7 +199,8 @@ def _open_split(files: Sequence[Path], split: str, place: Place, choices: Choice
     name = f"{place.text}: {split}"
     with opened(files[0]) as reader:
         schema = reader.schema
-        columns = columns_of(schema, stored_features(schema, str(files[0])))
+        features = stored_features(schema, str(files[0]))
+        columns = columns_of(schema, features)
     image_column, label_column = choose_columns(columns, choices, place.text)
     wanted = [label_column, *other_label_columns(columns, label_column)]
     sizes: list[tuple[Path, int, int]] = []
@@ -187,6 +210,8 @@ def _open_split(files: Sequence[Path], split: str, place: Place, choices: Choice
         with opened(file) as reader:
             if not reader.schema.equals(schema):
                 raise SourceError(f"{file}: expected the columns of {files[0]}, got others; get it again")
+            if stored_names(stored_features(reader.schema, str(file))) != stored_names(features):
+                raise SourceError(f"{file}: expected the class names of {files[0]}, got others; write them alike")
             for number, batch in enumerate(reader):
                 sizes.append((file, number, batch.num_rows))
                 for column in wanted:

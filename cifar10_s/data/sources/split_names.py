@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from posixpath import dirname
 
 from cifar10_s.data.sources.choices import NONE, Choices
 from cifar10_s.errors import SourceError, printable
@@ -14,8 +15,8 @@ WORDS = {
     VALIDATION: ("val", "valid", "validation", "dev"),
 }
 ROLES = {word: role for role, words in WORDS.items() for word in words}
-# How a file of a split is called, such as train-00000-of-00001; otherwise a word in its name tells.
-SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})")
+# How a file of a split is called, such as train-00000-of-00001 (formerly with a hash); otherwise a word tells.
+SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]{16})?")
 BETWEEN_WORDS = re.compile(r"[-._ \d]+")
 
 
@@ -37,6 +38,63 @@ def split_of_file(stem: str) -> str | None:
         return shard["split"]
     words = [word for word in BETWEEN_WORDS.split(stem) if role(word)]
     return words[0] if len({role(word) for word in words}) == 1 else None
+
+
+def splits_of_paths(paths: Sequence[str], source: str) -> list[str] | None:
+    """Return the split of each path that a folder in it tells; None if folders tell none, as those of classes.
+
+    Parameters
+    ----------
+    paths
+        Paths of files, from the top of the source.
+    source
+        How errors call it.
+
+    Raises
+    ------
+    SourceError
+        If the folders of some tell training and test images, and those of others nothing.
+
+    Examples
+    --------
+    >>> splits_of_paths(["images/train2017/1.png", "images/val2017/1.png"], "pets")
+    ['train', 'val']
+    >>> splits_of_paths(["train/1.png", "car/1.png"], "vehicles") is None
+    True
+    """
+    told = {folder: next(filter(None, map(split_of_file, folder.split("/"))), None) for folder in map(dirname, paths)}
+    unknown = [folder for folder, split in told.items() if split is None]
+    if not unknown:
+        return [str(told[dirname(path)]) for path in paths]
+    if len({role(split) for split in told.values() if split}) > 1:
+        names = listed(sorted(set(filter(None, told.values()))))
+        where = f"folder {printable(unknown[0])}" if unknown[0] else "top"
+        raise SourceError(
+            f"{source}: its {where} tells no split, but other folders do ({names}); move its images to one of them, or "
+            "elsewhere"
+        )
+    return None
+
+
+def check_shards(files: Sequence[str], name: str) -> None:
+    """Refuse a split of whose numbered files some are missing.
+
+    Raises
+    ------
+    SourceError
+        If they are, or are not of one split.
+    """
+    shards = [shard for file in files if (shard := SHARD.fullmatch(file.rpartition("/")[2].partition(".")[0]))]
+    totals = {int(shard["total"]) for shard in shards}
+    numbers = {int(shard["number"]) for shard in shards}
+    if shards and (len(totals) > 1 or len(numbers) != len(shards)):
+        raise SourceError(f"{name}: expected the files of one split, got {listed(files)}; keep those that belong to it")
+    missing = [number for total in totals for number in range(min(total, 1 << 16)) if number not in numbers]
+    if missing:
+        raise SourceError(
+            f"{name}: {len(missing)} of {min(totals)} files are missing, the first is number {missing[0]:05}; "
+            "get them again"
+        )
 
 
 def train_split(names: Iterable[str], choices: Choices, source: str) -> str:

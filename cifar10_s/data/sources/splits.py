@@ -192,6 +192,11 @@ class _Opening:
         splits = self._alike({split: images for split, (_, images) in opened.items()})
         splits = self._with_shared_labels(splits)
         names = next(iter(splits.values())).class_names
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise SourceError(
+                    f"{self.source}: {count} classes are called {printable(name)!r}; give each its own name"
+                )
         for name, count in Counter(normalize("NFC", name) for name in {*names}).items():
             if count > 1:
                 raise SourceError(

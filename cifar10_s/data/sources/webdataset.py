@@ -13,12 +13,11 @@ from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.columns import CLASS, IMAGE, Column, choose_columns
 from cifar10_s.data.sources.found import Found
-from cifar10_s.data.sources.image_folder import is_image
 from cifar10_s.data.sources.labelling import as_columns, take_labels
 from cifar10_s.data.sources.members import Member, list_members, member_blocks, member_name, read_member
-from cifar10_s.data.sources.place import Place
+from cifar10_s.data.sources.place import Place, is_image
 from cifar10_s.data.sources.published import ARCHIVE_SUFFIXES
-from cifar10_s.data.sources.split_names import TRAIN, listed, role, split_of_file
+from cifar10_s.data.sources.split_names import TRAIN, check_shards, listed, split_of_file, splits_of_paths
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError, one_line, printable
 
@@ -74,7 +73,7 @@ def find_shard_folder(place: Place, choices: Choices, *, allow_unverified: bool 
         for path in folder.others(*(f"*{suffix}" for suffix in ARCHIVE_SUFFIXES)):
             raise SourceError(f"{path}: expected only tars of samples (WebDataset); move it elsewhere")
         paths += [folder.path / file for file in folder.files if _is_tar(file)]
-    shards = dict(zip(paths, thread_map(list_members, paths), strict=True))
+    shards = dict(zip(paths, (listing.files for listing in thread_map(list_members, paths)), strict=True))
     for path, members in shards.items():
         if not is_shard(members):
             raise SourceError(
@@ -90,14 +89,18 @@ def find_shards(shards: Mapping[Path, Shard], place: Place, choices: Choices) ->
     Raises
     ------
     SourceError
-        If the names of only some shards tell a split.
+        If the names of only some shards tell a split, or a numbered shard is missing.
     """
     splits: dict[str, dict[Path, Shard]] = {}
+    folders = {path.parent for path in shards}
     for path, members in shards.items():
         name = path.name.lower()
         stem = path.name[: -next(len(suffix) for suffix in ARCHIVE_SUFFIXES if name.endswith(suffix))]
-        split = split_of_file(stem) or (path.parent.name if place.is_folder and role(path.parent.name) else "")
-        splits.setdefault(split, {})[path] = members
+        folder = path.parent.name if place.is_folder else ""
+        # Several folders are splits, even if their names do not tell which; so are those in a shard that tell.
+        split = split_of_file(stem) or split_of_file(folder) or (folder if len(folders) > 1 else "")
+        for of_split, part in [(split, members)] if split else _by_folder(path, members):
+            splits.setdefault(of_split, {})[path] = part
     if "" in splits and len(splits) > 1:
         told = listed(sorted(set(splits) - {""}))
         raise SourceError(
@@ -105,10 +108,23 @@ def find_shards(shards: Mapping[Path, Shard], place: Place, choices: Choices) ->
             "elsewhere"
         )
     splits = {split or TRAIN: of for split, of in splits.items()}
+    for split, of in splits.items():
+        check_shards([path.name for path in of], f"{place.text}: {split}")
     return Found(
         {split: partial(_open_split, of, split, place, choices) for split, of in splits.items()},
         {split: str(next(iter(of))) if len(of) == 1 else f"{len(of)} shards" for split, of in splits.items()},
     )
+
+
+def _by_folder(path: Path, members: Shard) -> list[tuple[str, Shard]]:
+    """Return the files of a shard by the splits that folders in it tell; all of them with no split if none do."""
+    told = splits_of_paths(list(members), str(path))
+    if told is None:
+        return [("", members)]
+    splits: dict[str, dict[str, Member]] = {}
+    for split, (name, member) in zip(told, members.items(), strict=True):
+        splits.setdefault(split, {})[name] = member
+    return list(splits.items())
 
 
 def _open_split(shards: Mapping[Path, Shard], split: str, place: Place, choices: Choices) -> Stream:
