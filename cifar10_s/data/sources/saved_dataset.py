@@ -37,6 +37,8 @@ from cifar10_s.errors import SourceError, one_line
 
 SUFFIX, STATE, DATASET_DICT = ".arrow", "state.json", "dataset_dict.json"
 MAX_STATE_BYTES = 1 << 24
+# The mark at the end of a stream of Arrow: a length of zero.
+END = bytes(4)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,9 @@ def opened(file: Path) -> Iterator[Any]:
     """
     try:
         with pa.memory_map(str(file)) as mapped:
+            # A file that ends between two batches looks whole otherwise.
+            if mapped.size() < len(END) or mapped.read_at(len(END), mapped.size() - len(END)) != END:
+                raise SourceError(f"{file}: is cut off: its end mark is missing; get it again")
             yield pa.ipc.open_stream(mapped)
     except SourceError:
         raise
