@@ -534,7 +534,7 @@ def test_long_work_is_refused_with_the_time_of_each_method():
     check_time([CONFIGURATIONS["ops"]], images, on_cpu(), limit_hours=0)
     with pytest.raises(
         UsageError,
-        match=r"at most em \d+\.\d (hours|days) \(usually \d+\.\d hours\), sep \d+\.\d (hours|days); build with --yes",
+        match=r"at most em \d+\.\d (hours|days) \(usually \d+\.\d hours\), sep \d+\.\d (hours|days)\): pass --yes",
     ):
         check_time(recipes, images, on_cpu(), limit_hours=0)
 

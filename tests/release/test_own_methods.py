@@ -363,7 +363,7 @@ def rename(name):
         ("manifest.json", declare(path="antigravity:x"), "recipe.method: expected shift of antigravity:x"),
         ("manifest.json", declare(summary="another"), "configurations.shift.summary"),
         ("manifest.json", rename("ops"), "own_methods.ops"),
-        ("manifest.json", rename("em"), "own_methods.em: expected a name that this package has not"),
+        ("manifest.json", rename("em"), "own_methods.em: expected a name that no configuration of this package has"),
         ("manifest.json", rename("other"), "expected a configuration that is made by it, got none"),
         ("manifest.json", lambda data: data.pop("own_methods"), "unknown configuration 'shift'"),
         ("recipes/shift.json", lambda data: data["recipe"].update(method=None), "expected shift of"),
