@@ -123,8 +123,8 @@ def is_transparent(image: Image.Image) -> bool:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return the upper 8 of 16 bits, as Pillow itself reads colours of 16 bits; other images stay as they are.
 
-    Images of 32 bits, whose levels may end anywhere, must have levels of 8 bits. Netpbm files of 16 bits are no such
-    images, though Pillow reads them as such.
+    In images of 32 bits, which may have levels of any range, the levels must have 8 bits. Pillow reads Netpbm files of
+    16 bits in the same mode.
     """
     if not image.mode.startswith("I"):
         return image

@@ -38,7 +38,7 @@ def audit(
     Fisher's exact test, times the number of sets of so many classes, of sizes that a set can have, of positions, and of
     colours: with labels given to N images at random, a colour that M of them have is in at least h of the n images of
     these classes with probability ``Σ_{x ≥ h} C(M, x)·C(N-M, n-x) / C(N, n)``. So a border that is black in all classes
-    is no shortcut, and a colour that a dozen images of a small class share may be none.
+    is not a shortcut, and a colour that a dozen images of a small class share may be none.
 
     Constant colours are found exactly. For the others, a sample of the class gives the centre.
 
@@ -204,7 +204,7 @@ def _may_be_rare(
 
 
 def _is_mark(sharing: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return whether so few classes share a colour that it is no background, which a mark of the others covers."""
+    """Return whether so few classes share a colour that it is not the background, which a mark of the others covers."""
     return np.asarray(2 * sharing <= max(2, int((counts > 0).sum())))
 
 

@@ -352,9 +352,7 @@ def test_a_signal_leaves_nothing(tmp_path, delay, number):
     if process.returncode == 0:
         pytest.fail("the build was over before it was interrupted")
     assert process.returncode == 128 + number
-    assert (
-        errors == "cifar10-s: interrupted; no partial output is left; run the same command again to continue\n"
-    )
+    assert errors == "cifar10-s: interrupted; no partial output is left; run the same command again to continue\n"
     assert not list(tmp_path.iterdir())
 
 

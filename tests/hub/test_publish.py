@@ -286,7 +286,9 @@ def test_without_a_token(hub, small, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     with pytest.raises(HubError, match=r"HTTP 401.*hf auth login"):
         push(hub, small)
-    with pytest.raises(HubError, match=r"^you/digits: the token belongs to me, who is not a member of you; use a token"):
+    with pytest.raises(
+        HubError, match=r"^you/digits: the token belongs to me, who is not a member of you; use a token"
+    ):
         push(hub, small, "you/digits", token=TOKEN)
     hub.account["orgs"] = [{"name": "you", "roleInOrg": "contributor"}]
     with pytest.raises(HubError, match=r"HTTP 403 .*rights to create"):

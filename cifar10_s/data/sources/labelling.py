@@ -64,7 +64,7 @@ def as_columns(values: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dic
         if all(type(value) is int and abs(value) < 1 << 63 for value in given):
             arrays[name], columns[name] = pa.chunked_array([pa.array(plain, pa.int64())]), Column(NUMBER)
         elif all(isinstance(value, str) for value in given):
-            # A lone surrogate, which JSON can have, is no text in UTF-8; different ones stay different.
+            # A lone surrogate, which JSON can have, is not text in UTF-8; different ones stay different.
             texts = [None if value is None else value.encode("utf-8", "backslashreplace").decode() for value in plain]
             arrays[name], columns[name] = pa.chunked_array([pa.array(texts, pa.string())]), Column(TEXT)
         else:

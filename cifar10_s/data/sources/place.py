@@ -11,7 +11,7 @@ from cifar10_s.common.files import expand_home
 from cifar10_s.data.sources.release_folder import CROISSANT, Refusal
 from cifar10_s.errors import SourceError
 
-# Files and folders that are no part of a dataset, wherever they are. The list is in docs/your-images.md.
+# Files and folders that are not part of a dataset, wherever they are. The list is in docs/your-images.md.
 IGNORED = (
     ".DS_Store", "._*", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".fseventsd", "__MACOSX", "Icon\r",
     "Thumbs.db", "ehthumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information",

@@ -250,7 +250,7 @@ def is_tar(place: Place) -> bool:
 
 
 def first_folders(place: Place) -> frozenset[str]:
-    """Return the names at the top of a tar's first members; none if it is no tar, or none that can be read."""
+    """Return the names at the top of a tar's first members; none if it is not a tar, or cannot be read."""
     if not is_tar(place):
         return frozenset()
     status = place.path.stat()

@@ -110,7 +110,7 @@ def write(
     Parameters
     ----------
     allow_unverified
-        A folder that does not verify is no error; the page says so nevertheless.
+        A folder that does not verify is not an error, but the page says so.
 
     Raises
     ------
