@@ -30,7 +30,7 @@ from cifar10_s.errors import ChecksumError, SourceError, one_line, root_cause
 
 
 def is_hub_name(place: Place) -> bool:
-    """Return whether a source can be the name of a dataset on the Hub: it does not look like a path, and is not a file here."""
+    """Return whether a source can be the name of a dataset on the Hub, and is neither like a path nor a file here."""
     source = place.text
     looks_like_a_path = source.startswith((".", "/", "~")) or source.count("/") > 1
     return not (looks_like_a_path or not source.strip() or source.endswith(FILE_SUFFIXES) or place.path.is_file())
