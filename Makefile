@@ -79,21 +79,21 @@ release-check: test-all check docs ## Check a release of the package: all tests,
 	rm -rf dist/alone
 
 build: $(READY) ## Build the dataset: make build SOURCE=../cifar-10-python.tar.gz
-	$(BIN)/python build_dataset.py --source $(SOURCE) --output $(OUTPUT) $(addprefix --records ,$(RECORDS)) $(FLAGS)
+	$(BIN)/python build_dataset.py --source "$(SOURCE)" --output "$(OUTPUT)" $(addprefix --records ,$(RECORDS)) $(FLAGS)
 
 verify: $(READY) ## Check every file and image of the built dataset
-	$(BIN)/cifar10-s verify $(OUTPUT) $(FLAGS)
+	$(BIN)/cifar10-s verify "$(OUTPUT)" $(FLAGS)
 
 push: $(READY) ## Verify, then upload to the Hub in one commit: make push REPO_ID=me/cifar10-s
 	@test -n "$(REPO_ID)" || { echo "push: name the dataset: make push REPO_ID=<namespace>/<name>" >&2; exit 2; }
-	$(BIN)/cifar10-s push $(OUTPUT) --repo-id $(REPO_ID) $(FLAGS)
+	$(BIN)/cifar10-s push "$(OUTPUT)" --repo-id $(REPO_ID) $(FLAGS)
 
 speed: $(DEV) ## Measure speed against baselines of the same run; writes results/ and docs/performance.md; takes a SOURCE
-	$(BIN)/python -m speed $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
+	$(BIN)/python -m speed $(if $(filter command line environment,$(origin SOURCE)),--source "$(SOURCE)")
 	$(BIN)/python -m speed.readme
 
 peers: $(READY) ## Time other programs that you have cloned beside this one: make peers CLONES="folder folder"
-	$(BIN)/python -m speed.peers $(CLONES) $(if $(filter command line environment,$(origin SOURCE)),--source $(SOURCE))
+	$(BIN)/python -m speed.peers $(CLONES) $(if $(filter command line environment,$(origin SOURCE)),--source "$(SOURCE)")
 
 gpu-day: ## Measure what only a GPU can tell, without .venv: make gpu-day OUT=gpu-day IMAGES=cifar10-jpeg.npz FLAGS="--steps a,b"
 	@test -n "$(OUT)" || { echo "gpu-day: name a folder for the results: make gpu-day OUT=gpu-day" >&2; exit 2; }

@@ -123,6 +123,10 @@ def bench(
         weights=None if weights is None else Weights.read(weights),
         seeds=seeds,
     )
+    if release.folder.is_dir() and file.path.resolve().is_relative_to(release.folder.resolve()):
+        raise UsageError(
+            f"{file.path}: records: expected a file outside the release, which would no longer verify; name another"
+        )
     file.check_writable()
     specs_by_id = {run_id(spec.settings(release)): spec for spec in specs}
     done = file.done()

@@ -1,5 +1,6 @@
 """Training protocols, whose numbers are all pinned and recorded; a changed number is a new version."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -59,9 +60,13 @@ class Protocol:
             raise unknown(f"optimizer of protocol {self.name!r}", self.optimizer, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
             raise unknown(f"schedule of protocol {self.name!r}", self.schedule, SCHEDULES)
-        for what, value in (("epochs", self.epochs), ("batch", self.batch), ("images per class", self.per_class)):
-            if value is not None and value < 1:
-                raise UsageError(f"protocol {self.name!r}: {what}: expected 1 or more, got {value}")
+        for what, count in (("epochs", self.epochs), ("batch", self.batch), ("images per class", self.per_class)):
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise UsageError(f"protocol {self.name!r}: {what}: expected a whole number from 1, got {count}")
+        for field in ("learning_rate", "momentum", "weight_decay"):
+            number = getattr(self, field)
+            if not (isinstance(number, int | float) and 0 <= number < math.inf):
+                raise UsageError(f"protocol {self.name!r}: {field}: expected a number from 0, got {number}")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"protocol {self.name!r}: warmup: expected a share from 0, below 1, got {self.warmup}")
 

@@ -1,5 +1,6 @@
 """Train a network on one configuration with one strategy, and evaluate it after each epoch."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -101,13 +102,14 @@ def train(run: Run, runtime: Runtime) -> Iterator[dict[str, Any]]:
             train_accuracy = _train_epoch(run, runtime, trainer, pixels, labels, order, epoch)
         if run.strategy.refit is not None and epoch + 1 == protocol.epochs:
             _refit(run, runtime, trainer, run.strategy.refit)
-        weights = _weights(trainer)
-        if not bool(weights.isfinite().all()):
+        # Weights that are finite may be too far away to be measured.
+        distance = float((_weights(trainer) - start).norm())
+        if not math.isfinite(distance):
             raise DivergedError(f"the weights are not finite after epoch {epoch + 1}")
         yield {
             "train_accuracy": train_accuracy,
             "test_accuracy": accuracy(runtime, trainer.frozen(), *test_set),
-            "parameter_distance": float((weights - start).norm()),
+            "parameter_distance": distance,
             **(_final_results(run, runtime, trainer, test_set) if epoch + 1 == protocol.epochs else {}),
         }
 

@@ -71,7 +71,7 @@ class OnePixelShortcutBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         self.recipe, self.clean, self.options = recipe, dict(splits), options
         self.row_group_bytes, self.perturbed, self.survey = row_group_bytes, perturbed, survey
         # The key of the library's cache: everything that the result depends on.
-        identity = [image.digest() for image in splits.values()]
+        identity = [text for image in splits.values() for text in (image.digest(), *image.class_names)]
         identity += [
             f"{name} {labels.names} {values_sha256(labels.values)}"
             for image in splits.values()

@@ -104,7 +104,7 @@ def apply(
         version=manifest.version,
         attribution=manifest.attribution,
         expected=manifest,
-        inputs=(str(source),),
+        inputs=(str(source), str(recipe)),
     )
     order.check_place()
     opened = open_splits(

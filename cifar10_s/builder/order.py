@@ -46,7 +46,8 @@ class Order:
     expected
         The manifest that the release must agree with in the pixels of each configuration, if there is one.
     inputs
-        The source, its description and files of noise: a folder that holds one of them is not replaced.
+        The source or recipe, its description, and files of noise and records: a folder that holds one of them is not
+        replaced.
     """
 
     folder: Path
@@ -78,6 +79,11 @@ class Order:
         """
         if self.overwrite:
             _check_outside(self.output, self.inputs)
+            if Path.cwd().is_relative_to(self.output) and not (self.output / MANIFEST).is_file():
+                raise UsageError(
+                    f"{self.output}: is the current folder, or holds it, and --overwrite would remove all that is in "
+                    "it; choose another --output"
+                )
         if self.overwrite or not _is_taken(self.output):
             _check_place(self.output, self.name)
         with one_line_errors(self.output):

@@ -127,7 +127,7 @@ def build(
         recipe_only=recipe_only,
         version=check_version(dataset_version or DATASET_VERSION),
         attribution=NO_ATTRIBUTION if about is None else read_attribution(about),
-        inputs=tuple(map(str, (source, about or "", *(noise or {}).values()))),
+        inputs=tuple(map(str, (source, about or "", *(noise or {}).values(), *records))),
     )
     names = None if configurations is None else list(configurations)
     noise, recipes = noise or {}, select(names, budget=budget)

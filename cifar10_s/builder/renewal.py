@@ -12,15 +12,22 @@ from cifar10_s.common.files import expand, link
 from cifar10_s.common.machine import Memory
 from cifar10_s.common.options import Options
 from cifar10_s.common.staging import Staging
+from cifar10_s.data.sources.place import is_ignored
+from cifar10_s.data.sources.split_names import listed
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError, UsageError, VerificationError, one_line, unknown
 from cifar10_s.release.attribution import read_attribution
 from cifar10_s.release.card import split_sizes
 from cifar10_s.release.compose import Composition
 from cifar10_s.release.layout import (
+    CARD,
     CLEAN,
+    CROISSANT,
+    DATA,
     FIGURES,
     MANIFEST,
+    NOISE,
+    RECIPES,
     RESULTS,
     SUMS,
     TRAIN,
@@ -37,6 +44,9 @@ from cifar10_s.release.recipes import Recipe, default_of
 from cifar10_s.release.shards import StoredSplit
 from cifar10_s.release.verification.verifier import Verified, verify_folder
 from cifar10_s.shortcut.shortcut import Shortcut
+
+# Of what else may be in the folder, as downloads leave it, this alone is of worth.
+REPOSITORY = ".git"
 
 
 def renew(
@@ -103,6 +113,9 @@ def renew(
         records = [given / RESULTS] if before.results.records else []
     report = read_report(records)
     output = given.resolve()
+    _check_others(output)
+    if records and report is not None and not report.measured_on(manifest.pixels, manifest.test_pixels).records:
+        raise UsageError(f"records: none of the {len(report.records)} was measured on the images of {folder}")
     staging = Staging(output)
     with one_line_errors(output):
         staging.recover()
@@ -113,6 +126,17 @@ def renew(
             verified = verify_folder(new, options)
             staging.replace()
     return replace(verified, folder=given)
+
+
+def _check_others(output: Path) -> None:
+    """Refuse a folder that holds more than a release, such as a repository: renewing it would remove that."""
+    parts = {MANIFEST, SUMS, CARD, CROISSANT, DATA, RECIPES, FIGURES, NOISE, RESULTS.partition("/")[0]}
+    names = {path.name for path in output.iterdir()} - parts
+    others = sorted(name for name in names if name == REPOSITORY or not is_ignored(name))
+    if others:
+        raise UsageError(
+            f"{output}: holds other than a release, which would be removed: {listed(others)}; move it first"
+        )
 
 
 def _changed(

@@ -1,6 +1,7 @@
 """Write the files of a release from clean images and recipes."""
 
 import importlib.metadata
+import logging
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ from cifar10_s.report.report import Report
 from cifar10_s.shortcut.objectives import SEARCHED
 from cifar10_s.shortcut.pixel_search import best_colors
 from cifar10_s.shortcut.shortcut import Shortcut
+
+logger = logging.getLogger(__name__)
 
 LIBRARIES = ("datasets", "imagecodecs", "numba", "numpy", "pillow", "pyarrow", "scikit-learn", "torch")
 
@@ -209,6 +212,8 @@ def _write_results(folder: Path, manifest: Manifest, report: Report | None) -> t
     """Write the results on these images; return the manifest's summary of them and the sections of the card."""
     if report is not None:
         report = report.measured_on(manifest.pixels, manifest.test_pixels)
+        if not report.records:
+            logger.warning("no record was measured on these images: the release has no results")
     if report is None or not report.records:
         return NO_RESULTS, []
     measurements = write_results(folder, report)

@@ -114,6 +114,10 @@ def _open(
     if configuration is None and folder.parent.name == DATA and is_release(folder.parent.parent):
         source, configuration = str(folder.parent.parent), folder.name
     if configuration is not None or is_release(folder):
+        if split != "train":
+            raise UsageError(
+                "--split: of a release the training images are audited, as the test images are clean: leave it out"
+            )
         return _open_release(source, configuration, choices, engine, address)
     return open_images(
         source, split=split, choices=choices, allow_unverified=allow_unverified, engine=engine, address=address
@@ -139,9 +143,13 @@ def _open_release(
 
 
 def _draw(images: "Images", audited: "Audit", folder: Path) -> Iterable[Path]:
+    from cifar10_s.common.files import expand
     from cifar10_s.report.figures import finding_picture
 
+    folder = expand(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("finding-[0-9][0-9][0-9].png"):
+        earlier.unlink()
     for number, finding in enumerate(audited.findings, 1):
         path = folder / f"finding-{number:03d}.png"
         finding_picture(images, finding).save(path)

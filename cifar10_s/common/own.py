@@ -66,7 +66,7 @@ def load_own(what: str, path: str) -> Any:
         sys.path.append(str(Path.cwd()))
     try:
         loaded = import_module(module)
-    except Exception as error:  # a user's module can raise anything
+    except (Exception, SystemExit) as error:  # a user's module can raise anything, and end as a script does
         raise UsageError(
             f"{what} {path!r}: {module} does not import ({one_line(error)}): expected a module that is "
             "installed or in the current folder"

@@ -1,12 +1,13 @@
 """Append-only records of runs, one line of JSON each, identified by the hash of the run's settings."""
 
+import errno
 import hashlib
 import json
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from cifar10_s.errors import SourceError, UsageError, one_line
 logger = logging.getLogger(__name__)
 
 RECORD_FIELDS = ("id", "settings", "status", "results", "environment")
+# How the line of a record begins: what a killed process leaves of one begins so too, or is a part of this.
+START = b'{"id": "'
 
 
 def run_id(settings: Mapping[str, Any]) -> str:
@@ -35,12 +38,17 @@ def parse_line(line: bytes) -> dict[str, Any]:
         If the line is not a record; the message is one printable line.
     """
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_refuse_constant)
+        json.dumps(record, ensure_ascii=False).encode()  # fails on half a character
         if sorted(record) == sorted(RECORD_FIELDS) and record["id"] == run_id(record["settings"]):
             return dict(record)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(one_line(error)) from None
     raise ValueError(f"expected the fields {', '.join(RECORD_FIELDS)} and the id of its settings")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 class Records:
@@ -71,6 +79,8 @@ class Records:
                 pass
             if self.path.exists():
                 self.path.open("ab").close()
+            if self.path.exists() and not self.path.is_file():
+                raise OSError(errno.EINVAL, "it is a device, pipe or socket")
         except OSError as error:
             raise UsageError(
                 f"{self.path}: records cannot be written there ({error.strerror}): expected the name of a file in a "
@@ -88,18 +98,31 @@ class Records:
         if not self.path.is_file():
             return []
         *lines, last = self.path.read_bytes().split(b"\n")
-        if self._is_record(last):
+        if self._is_whole(last):
             lines.append(last)
         elif last:
             self._warn_truncated()
         return [self._parse(number, line) for number, line in enumerate(lines, 1) if line]
 
-    def _is_record(self, line: bytes) -> bool:
-        """Return whether a last line is a whole record; some editors leave out its line break."""
+    def _is_whole(self, last: bytes) -> bool:
+        """Return whether a last line is a whole record, and not cut off; some editors leave out its line break.
+
+        Raises
+        ------
+        SourceError
+            If it is neither: what this class did not write is kept.
+        """
         try:
-            return bool(parse_line(line))
-        except ValueError:
-            return False
+            return bool(last and parse_line(last))
+        except ValueError as error:
+            reason = str(error)
+        is_cut = last.startswith(START) or START.startswith(last)
+        with suppress(ValueError):
+            json.loads(last)
+            is_cut = False
+        if not is_cut:
+            raise SourceError(f"{self.path}: its last line is not a record ({reason}): correct or remove it")
+        return False
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:
         try:
@@ -129,7 +152,7 @@ class Records:
             end = _end_of_lines(file)
             file.seek(end)
             last = file.read()
-            if self._is_record(last):
+            if self._is_whole(last):
                 file.write(b"\n")
             elif last:
                 self._warn_truncated()
@@ -148,7 +171,8 @@ class Records:
             yield False
 
     def _lock(self, name: str) -> Path:
-        locks = self.path.with_suffix(".locks")
+        # Not that of another file: only the usual suffix is replaced.
+        locks = self.path.with_name(self.path.name.removesuffix(".jsonl") + ".locks")
         locks.mkdir(parents=True, exist_ok=True)
         return locks / f"{name}.lock"
 

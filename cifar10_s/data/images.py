@@ -285,6 +285,7 @@ class LabeledImages(Images):
                 f"pixels: expected uint8 of shape (N, H, W, C) with C from 1 to 4 and no size 0, "
                 f"got {self.pixels.dtype} of shape {shape}"
             )
+        object.__setattr__(self, "class_names", tuple(self.class_names))
         check_labels(self.labels, shape[0], len(self.class_names))
 
     def _repr_html_(self) -> str:

@@ -154,7 +154,15 @@ class Release:
         return self.shape[0], self.shape[1]
 
     def digest(self, configuration: str) -> str:
-        """Return the pixel digest of the training images of a configuration."""
+        """Return the pixel digest of the training images of a configuration.
+
+        Raises
+        ------
+        UsageError
+            If there is no such configuration.
+        """
+        if configuration not in self.configurations:
+            raise unknown("configuration", configuration, self.configurations)
         return self.configurations[configuration].pixels_sha256
 
     @property

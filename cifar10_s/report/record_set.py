@@ -206,7 +206,7 @@ def _without_copies(records: Iterable[Record]) -> list[Record]:
     by_id: dict[str, Record] = {}
     for record in records:
         if by_id.setdefault(record.id, record).line != record.line:
-            raise UsageError(f"run {record.id} is recorded twice with different results: pass one of the two files")
+            raise UsageError(f"run {record.id} is recorded twice with different results: keep one of the lines")
     return sorted(by_id.values(), key=lambda record: (record.settings.seed, record.id))
 
 

@@ -89,6 +89,9 @@ class Report:
         for configuration in pixels or {}:
             if configuration not in configurations:
                 raise unknown("configuration of pixels", configuration, sorted(configurations))
+        networks = sorted({record.settings.network for record in records})
+        if network is not None and network not in networks:
+            raise unknown("network", network, networks)
         pairs = protocols_and_sources(records)
         for place, (kind, name) in enumerate((("protocol", protocol), ("source", source))):
             selected = [pair for pair in pairs if name in (None, pair[place])]
@@ -272,7 +275,8 @@ class Report:
 
 def _read(path: Path) -> list[Record]:
     if not path.is_file():
-        raise SourceError(f"{path}: does not exist: expected a file that `cifar10-s bench` wrote")
+        what = "is not a file" if path.exists() else "does not exist"
+        raise SourceError(f"{path}: {what}: expected a file that `cifar10-s bench` wrote")
     lines = Records(path).read()
     if not lines:
         raise SourceError(f"{path}: holds no record: run `cifar10-s bench` first")

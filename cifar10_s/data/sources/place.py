@@ -88,8 +88,8 @@ class Place:
 
     @cached_property
     def name(self) -> str:
-        """The last part of the path, for provenance."""
-        return self.path.resolve().name
+        """The last part of the path, for provenance; what is not UTF-8 in it is a question mark."""
+        return self.path.resolve().name.encode("utf-8", "replace").decode()
 
     @cached_property
     def folder(self) -> Folder:

@@ -1,6 +1,7 @@
 """A static site: the leaderboard of all records, the page of a release, and the records to download."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from cifar10_s.benchmark.record_checks import KnownImages
 from cifar10_s.benchmark.submission import HEADER, Submission, read_submission
 from cifar10_s.common.files import expand
 from cifar10_s.common.staging import Staging
-from cifar10_s.errors import UsageError, VerificationError
+from cifar10_s.errors import UsageError, VerificationError, printable
 from cifar10_s.release.layout import CARD
 from cifar10_s.release.reader import Release
 from cifar10_s.report.headline import Headline, headline
@@ -22,6 +23,7 @@ from cifar10_s.report.report import Report
 
 # The files of a site beside its card. The records mark a folder as one that may be replaced.
 INDEX, GALLERIES, OUR_RECORDS = "index.html", "galleries.html", "records.jsonl"
+SITE_FILES = frozenset({INDEX, GALLERIES, OUR_RECORDS, CARD})
 # What the Hub's static Spaces read.
 CARD_TEXT = """---
 title: {title}
@@ -110,12 +112,18 @@ def submitted_name(number: int) -> str:
 
 
 def _check_output(folder: Path) -> None:
-    if folder.exists() and not (folder / OUR_RECORDS).is_file() and not _is_empty(folder):
-        raise UsageError(f"{folder}: exists, and is not a site: expected the name of a new folder, or of a site")
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+    """Refuse a folder that holds anything but a site, since all that it holds is replaced."""
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    others = sorted(
+        name for name in names if name not in SITE_FILES and not re.fullmatch(r"submitted-\d+\.jsonl", name)
+    )
+    if others:
+        raise UsageError(
+            f"{folder}: holds other than a site, such as {printable(others[0])}: expected the name of a new folder, or "
+            "of a site"
+        )
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
