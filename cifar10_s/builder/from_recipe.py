@@ -19,7 +19,7 @@ from cifar10_s.data.sources.registry import special_choices
 from cifar10_s.data.sources.splits import open_splits
 from cifar10_s.errors import SourceError, UsageError, printable
 from cifar10_s.hub.verification import fetch_recipe
-from cifar10_s.release.layout import MANIFEST, RESULTS, TRAIN, recipe_path
+from cifar10_s.release.layout import MANIFEST, RESULTS, TEST, TRAIN, recipe_path
 from cifar10_s.release.manifest import Manifest, OtherColumn
 from cifar10_s.release.recipe_record import read_recipe
 from cifar10_s.release.recipe_table import recipes_in
@@ -165,7 +165,8 @@ def _check_images(source: str | Path, splits: Mapping[str, Images], manifest: Ma
     """
     recorded = manifest.source.pixels_sha256
     if splits.keys() != recorded.keys():
-        raise _differs(source, "the splits", ", ".join(recorded), ", ".join(splits), f"; choose --test-split {NONE}")
+        advice = "give a source that has them" if TEST in recorded else f"choose --test-split {NONE}"
+        raise _differs(source, "the splits", ", ".join(recorded), ", ".join(splits), f"; {advice}")
     train = splits[TRAIN]
     if train.shape[1:] != manifest.shape:
         raise _differs(source, "images of", *("×".join(map(str, one)) for one in (manifest.shape, train.shape[1:])))

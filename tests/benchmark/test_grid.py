@@ -111,7 +111,7 @@ def test_other_numbers_are_a_protocol_of_another_name():
     few = PROTOCOLS["smoke-v1"].customised(per_class=3)
     assert few.name == "custom-smoke-v1-limit-3"
     assert few.settings() == PROTOCOLS["smoke-v1"].settings() | {"name": few.name, "per_class": 3}
-    with pytest.raises(UsageError, match="'custom-cpu-v1-epochs-0': epochs: expected 1 or more, got 0"):
+    with pytest.raises(UsageError, match="'custom-cpu-v1-epochs-0': epochs: expected a whole number from 1, got 0"):
         protocol.customised(epochs=0)
     # The numbers that a network has of its own stay.
     assert PROTOCOLS["paper-v1"].for_network("wrn-28-10").customised(epochs=1).batch == 64
@@ -304,6 +304,50 @@ def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, data):
     assert [r["settings"]["seed"] for r in records.read()] == list(range(whole))
     records.append(record(99))
     assert [r["settings"]["seed"] for r in records.read()] == [*range(whole), 99]
+
+
+@pytest.mark.parametrize("last", ["my notes", '[{"id": "a"}]', '{"id": "0123", "settings": {}}', '{"results": NaN'])
+def test_a_last_line_that_nobody_cut_is_kept(tmp_path, last):
+    """A killed process leaves the beginning of a record; anything else is of worth to somebody."""
+    records = Records(tmp_path / "records.jsonl")
+    records.append(record(0))
+    with records.path.open("a") as file:
+        file.write(last)
+    before = records.path.read_bytes()
+    for use in (records.read, lambda: records.append(record(1))):
+        with pytest.raises(SourceError, match=r"records\.jsonl: its last line is not a record"):
+            use()
+    assert records.path.read_bytes() == before
+
+
+def test_numbers_and_texts_that_json_lacks_are_no_records(tmp_path):
+    path = tmp_path / "records.jsonl"
+    for text in (json.dumps(record(results={"x": float("nan")})), json.dumps(record(environment={"device": "\ud800"}))):
+        path.write_text(text + "\n")
+        with pytest.raises(SourceError, match="line 1: is not a record"):
+            Records(path).read()
+
+
+def test_files_of_records_have_locks_of_their_own(tmp_path):
+    one, two = (Records(tmp_path / f"results.host{number}") for number in (1, 2))
+    with one.claimed("run") as first, two.claimed("run") as second, Records(one.path).claimed("run") as again:
+        assert (first, second, again) == (True, True, False)
+
+
+def test_records_are_not_written_into_a_release_or_a_device(release, tmp_path):
+    with pytest.raises(UsageError, match="expected a file outside the release"):
+        bench(release.folder, release.folder / "bench.jsonl", protocol="cpu-v1")
+    (tmp_path / "null").symlink_to(os.devnull)
+    with pytest.raises(UsageError, match="it is a device, pipe or socket"):
+        bench(release.folder, tmp_path / "null", protocol="cpu-v1")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 1.5}, {"learning_rate": float("nan")}, {"learning_rate": -1}, {"momentum": "x"}]
+)
+def test_numbers_of_own_protocols_are_checked(settings):
+    with pytest.raises(UsageError, match=f"{next(iter(settings))}: expected a"):
+        replace(SHORT, **settings)
 
 
 def test_a_line_that_was_cut_is_reported(tmp_path, caplog):
@@ -626,7 +670,7 @@ def test_a_release_without_a_test_split_has_none_to_measure_on(release, tmp_path
     del manifest["splits"]["test"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(SourceError, match="has no test split"):
-        bench(tmp_path, tmp_path / "bench.jsonl", device="cpu")
+        bench(tmp_path, tmp_path.parent / "bench.jsonl", device="cpu")
 
 
 def bench_command(release, records, cache):

@@ -109,8 +109,8 @@ def test_what_is_no_protocol_gets_one_line(name, reason):
             r"unknown optimizer of protocol 'fast' 'adam' \(did you mean adamw\?\): expected one of sgd, adamw",
         ),
         ({"schedule": "cosine"}, "unknown schedule of protocol 'fast' 'cosine': expected one of multistep, one-cycle"),
-        ({"epochs": 0}, "epochs: expected 1 or more, got 0"),
-        ({"batch": -1}, "batch: expected 1 or more, got -1"),
+        ({"epochs": 0}, "epochs: expected a whole number from 1, got 0"),
+        ({"batch": -1}, "batch: expected a whole number from 1, got -1"),
         ({"warmup": 1.0}, "warmup: expected a share from 0, below 1, got 1.0"),
     ],
 )

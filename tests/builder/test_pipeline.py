@@ -24,6 +24,7 @@ from support.images import make_images
 from support.options import on_cpu
 from support.releases import BUILT
 from support.sources import write_pictures
+from support.synthetic_records import record
 
 import cifar10_s
 from cifar10_s.builder import order, pipeline
@@ -241,6 +242,37 @@ def test_what_is_not_a_release_is_never_overwritten_unasked(tmp_path, what):
         cifar10_s.build("sample", output, device="cpu")
     assert (output / "thesis.tex" if what == "a folder" else output).read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_overwrite_does_not_remove_the_current_folder(tmp_path, monkeypatch):
+    """An empty variable, as in `--output "$OUT"`, is the current folder."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.tex").write_text("precious")
+    monkeypatch.chdir(tmp_path / "work")
+    for output in (".", "", tmp_path):
+        with pytest.raises(UsageError, match="is the current folder, or holds it"):
+            cifar10_s.build("sample", output, name="x", configurations=["ops"], overwrite=True, device="cpu")
+
+
+def test_overwrite_does_not_remove_records_that_are_read(tmp_path, release):
+    (tmp_path / "out").mkdir()
+    line = record("clean", seed=0, network="small", source="x", pixels="0" * 64, test="1" * 64)
+    (tmp_path / "out" / "bench.jsonl").write_text(json.dumps(line) + "\n")
+    options = {"name": "x", "configurations": ["ops"], "records": [tmp_path / "out" / "bench.jsonl"], "device": "cpu"}
+    with pytest.raises(UsageError, match=r"bench\.jsonl: is read for this build"):
+        cifar10_s.build("sample", tmp_path / "out", overwrite=True, **options)
+
+
+def test_a_cached_configuration_has_the_present_class_names(tmp_path):
+    pixels, labels = np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3), np.array([0, 0, 1, 1])
+    for split in ("train",):
+        (tmp_path / "a" / split).mkdir(parents=True)
+        np.save(tmp_path / "a" / split / "0.pixels.npy", pixels)
+        np.save(tmp_path / "a" / split / "0.labels.npy", labels)
+    for names in (["cat", "dog"], ["aardvark", "zebra"]):
+        (tmp_path / "a" / "classes.txt").write_text("\n".join(names))
+        loaded = cifar10_s.load("ops", source=tmp_path / "a", cache_dir=str(tmp_path / "cache"), device="cpu")
+        assert loaded["train"].features["label"].names == names
 
 
 @pytest.mark.parametrize("output", ["photos", "photos/train", "link", "photos/../photos"])

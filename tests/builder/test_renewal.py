@@ -65,6 +65,26 @@ def test_results_come_and_go(release, copy, tmp_path):
     assert hash_folder(copy) == release.files
 
 
+def test_what_is_not_of_the_release_is_not_removed(release, copy):
+    (copy / ".cache").mkdir()  # as `hf download` leaves it
+    cifar10_s.renew(copy)
+    for name in (".git", "notes"):
+        (copy / name).mkdir()
+        with pytest.raises(UsageError, match=f"would be removed: {name}; move it first"):
+            cifar10_s.renew(copy)
+        (copy / name).rmdir()
+
+
+def test_records_of_other_images_do_not_replace_the_results(release, copy, tmp_path):
+    cifar10_s.renew(copy, records=[records(release, tmp_path / "r.jsonl")])
+    before = hash_folder(copy)
+    line = record("clean", seed=0, network="small", source="other", pixels="0" * 64, test="1" * 64)
+    (tmp_path / "other.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(UsageError, match="records: none of the 1 was measured on the images of"):
+        cifar10_s.renew(copy, records=[tmp_path / "other.jsonl"])
+    assert hash_folder(copy) == before
+
+
 def test_a_card_of_an_earlier_version_is_written_anew(release, copy):
     """`verify` refuses it, as its words are not today's; its images are what they were."""
     (copy / "README.md").write_text("an older card")

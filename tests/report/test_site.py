@@ -220,14 +220,16 @@ def test_nothing_that_is_refused_reaches_the_page(tmp_path, capfd):
 def test_only_a_site_is_replaced(tmp_path):
     folder = tmp_path / "site"
     write_site(folder, [OURS], plots=False)
-    (folder / "old.html").write_text("of a site before")
+    (folder / "submitted-1.jsonl").write_text("of a site before")
     write_site(folder, [OURS], plots=False)
-    assert not (folder / "old.html").exists()
+    assert not (folder / "submitted-1.jsonl").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    (tmp_path / "mine" / "records.jsonl").write_bytes(OURS.read_bytes())
     for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
-        with pytest.raises(UsageError, match="exists, and is not a site"):
+        with pytest.raises(UsageError, match=r"holds other than a site, such as thesis\.tex: expected"):
             write_site(taken, [OURS], plots=False)
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
     with pytest.raises(SourceError, match="does not exist"):
         write_site(tmp_path / "new", [tmp_path / "absent"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"]
