@@ -12,10 +12,8 @@ from cifar10_s.common.files import expand, link
 from cifar10_s.common.machine import Memory
 from cifar10_s.common.options import Options
 from cifar10_s.common.staging import Staging
-from cifar10_s.data.sources.place import is_ignored
-from cifar10_s.data.sources.split_names import listed
 from cifar10_s.data.stream import Stream
-from cifar10_s.errors import SourceError, UsageError, VerificationError, one_line, unknown
+from cifar10_s.errors import SourceError, UsageError, VerificationError, one_line, printable, unknown
 from cifar10_s.release.attribution import read_attribution
 from cifar10_s.release.card import split_sizes
 from cifar10_s.release.compose import Composition
@@ -45,8 +43,8 @@ from cifar10_s.release.shards import StoredSplit
 from cifar10_s.release.verification.verifier import Verified, verify_folder
 from cifar10_s.shortcut.shortcut import Shortcut
 
-# Of what else may be in the folder, as downloads leave it, this alone is of worth.
-REPOSITORY = ".git"
+# What downloads and file managers leave beside a release.
+LEFT_BEHIND = {".cache", ".gitattributes", ".DS_Store"}
 
 
 def renew(
@@ -131,12 +129,10 @@ def renew(
 def _check_others(output: Path) -> None:
     """Refuse a folder that holds more than a release, such as a repository: renewing it would remove that."""
     parts = {MANIFEST, SUMS, CARD, CROISSANT, DATA, RECIPES, FIGURES, NOISE, RESULTS.partition("/")[0]}
-    names = {path.name for path in output.iterdir()} - parts
-    others = sorted(name for name in names if name == REPOSITORY or not is_ignored(name))
+    others = sorted(path.name for path in output.iterdir() if path.name not in parts | LEFT_BEHIND)
     if others:
-        raise UsageError(
-            f"{output}: holds other than a release, which would be removed: {listed(others)}; move it first"
-        )
+        names = printable(", ".join(others))[:200]
+        raise UsageError(f"{output}: holds other than a release, which would be removed: {names}; move it first")
 
 
 def _changed(

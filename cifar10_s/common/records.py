@@ -48,7 +48,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is not JSON compliant")
 
 
 class Records:

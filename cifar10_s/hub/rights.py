@@ -18,7 +18,7 @@ def missing_right(account: Mapping[str, Any], repo_id: str) -> str | None:
     --------
     >>> missing_right({"name": "ada", "orgs": []}, "ada/digits-s")
     >>> missing_right({"name": "ada", "orgs": []}, "acme/digits-s")
-    "belongs to ada, who is not a member of acme"
+    'belongs to ada, who is not a member of acme'
     """
     namespace = repo_id.partition("/")[0].lower()
     name = str(account.get("name", ""))

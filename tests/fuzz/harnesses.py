@@ -224,7 +224,7 @@ def write_forms(folder: Path) -> Iterator[Path]:
             (folder / kind / name).write_bytes(data)
         (folder / kind / f"metadata.{kind}").write_text("\n".join(lines))
         yield folder / kind / f"metadata.{kind}"
-    names = {"fine_label_names": ["x"] * 100, "coarse_label_names": ["y"] * 20}
+    names = {"fine_label_names": [f"x{i}" for i in range(100)], "coarse_label_names": [f"y{i}" for i in range(20)]}
     batch = {b"data": np.zeros((2, 3072), np.uint8), b"fine_labels": [3, 9], b"coarse_labels": [1, 2]}
     for name, content in (("train", batch), ("meta", names)):
         (folder / "cifar-100-python" / name).write_bytes(pickle.dumps(content, protocol=2))
