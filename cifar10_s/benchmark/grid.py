@@ -18,6 +18,7 @@ from cifar10_s.common.options import Options
 from cifar10_s.common.progress import progress_bar
 from cifar10_s.common.records import Records, run_id
 from cifar10_s.data.cluster import Cluster
+from cifar10_s.data.sources.release_folder import check_outside_releases
 from cifar10_s.errors import BuildError, UsageError, VerificationError
 from cifar10_s.nn.networks.registry import make_network, network_for, recorded_name
 from cifar10_s.release.layout import CLEAN
@@ -123,10 +124,7 @@ def bench(
         weights=None if weights is None else Weights.read(weights),
         seeds=seeds,
     )
-    if release.folder.is_dir() and file.path.resolve().is_relative_to(release.folder.resolve()):
-        raise UsageError(
-            f"{file.path}: records: expected a file outside the release, which would no longer verify; name another"
-        )
+    check_outside_releases(file.path)
     file.check_writable()
     specs_by_id = {run_id(spec.settings(release)): spec for spec in specs}
     done = file.done()

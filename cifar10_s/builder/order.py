@@ -16,6 +16,7 @@ from cifar10_s.common.options import Options
 from cifar10_s.common.records import Records
 from cifar10_s.common.staging import Staging
 from cifar10_s.data.images import Images
+from cifar10_s.data.sources.release_folder import check_outside_releases
 from cifar10_s.errors import BuildError, SourceError, UsageError, root_cause
 from cifar10_s.release.attribution import NO_ATTRIBUTION, Attribution
 from cifar10_s.release.compose import check_fit, check_time
@@ -77,6 +78,7 @@ class Order:
         BuildError
             If the disk is full or read-only.
         """
+        check_outside_releases(self.output)
         if self.overwrite:
             _check_outside(self.output, self.inputs)
             if Path.cwd().is_relative_to(self.output) and not (self.output / MANIFEST).is_file():

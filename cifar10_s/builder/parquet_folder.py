@@ -10,19 +10,21 @@ from cifar10_s.common.files import expand
 from cifar10_s.common.options import Options
 from cifar10_s.common.staging import Staging
 from cifar10_s.data.images import Images
+from cifar10_s.data.sources.release_folder import check_outside_releases
 from cifar10_s.errors import BuildError, UsageError, root_cause
 from cifar10_s.release.layout import CLEAN, DATA, SHARD_SUFFIX, TRAIN, shard_path
 from cifar10_s.release.recipes import CONFIGURATIONS
 
 
 def check_is_free(output: Path) -> None:
-    """Check that nothing is at a path.
+    """Check that nothing is at a path, and that it is outside every release.
 
     Raises
     ------
     UsageError
-        If something is there.
+        If something is there, or it is inside a release.
     """
+    check_outside_releases(output)
     if output.exists() or output.is_symlink():
         raise UsageError(f"{output}: already exists: expected a new folder to write; choose another")
 

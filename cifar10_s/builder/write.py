@@ -210,11 +210,11 @@ def _versions() -> dict[str, str]:
 
 def _write_results(folder: Path, manifest: Manifest, report: Report | None) -> tuple[Results, list[card.CardSection]]:
     """Write the results on these images; return the manifest's summary of them and the sections of the card."""
-    if report is not None:
-        report = report.measured_on(manifest.pixels, manifest.test_pixels)
-        if not report.records:
-            logger.warning("no record was measured on these images: the release has no results")
-    if report is None or not report.records:
+    if report is None:
+        return NO_RESULTS, []
+    report = report.measured_on(manifest.pixels, manifest.test_pixels)
+    if not report.records:
+        logger.warning("no record was measured on these images: the release has no results")
         return NO_RESULTS, []
     measurements = write_results(folder, report)
     figures = tuple(path for measurement in measurements for path in measurement.figures)

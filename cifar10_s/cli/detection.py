@@ -144,9 +144,11 @@ def _open_release(
 
 def _draw(images: "Images", audited: "Audit", folder: Path) -> Iterable[Path]:
     from cifar10_s.common.files import expand
+    from cifar10_s.data.sources.release_folder import check_outside_releases
     from cifar10_s.report.figures import finding_picture
 
     folder = expand(folder)
+    check_outside_releases(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in folder.glob("finding-[0-9][0-9][0-9].png"):
         earlier.unlink()

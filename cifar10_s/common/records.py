@@ -38,17 +38,14 @@ def parse_line(line: bytes) -> dict[str, Any]:
         If the line is not a record; the message is one printable line.
     """
     try:
-        record = json.loads(line, parse_constant=_refuse_constant)
-        json.dumps(record, ensure_ascii=False).encode()  # fails on half a character
+        record = json.loads(line)
+        # Python reads NaN, 1e999 and half a character, which no record can hold.
+        json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
         if sorted(record) == sorted(RECORD_FIELDS) and record["id"] == run_id(record["settings"]):
             return dict(record)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(one_line(error)) from None
     raise ValueError(f"expected the fields {', '.join(RECORD_FIELDS)} and the id of its settings")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON compliant")
 
 
 class Records:
@@ -77,10 +74,10 @@ class Records:
             # Permissions are not enough: nobody can create a file in /proc.
             with tempfile.TemporaryFile(dir=self.path.parent):
                 pass
+            if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
+                raise OSError(errno.EINVAL, "it is a device, pipe or socket")  # opening it could last for ever
             if self.path.exists():
                 self.path.open("ab").close()
-            if self.path.exists() and not self.path.is_file():
-                raise OSError(errno.EINVAL, "it is a device, pipe or socket")
         except OSError as error:
             raise UsageError(
                 f"{self.path}: records cannot be written there ({error.strerror}): expected the name of a file in a "

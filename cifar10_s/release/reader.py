@@ -17,7 +17,7 @@ from cifar10_s.common.options import Options
 from cifar10_s.common.transfers import IS_POINTER, how_to_get, is_pointer
 from cifar10_s.data.images import LabeledImages
 from cifar10_s.data.thumbnails import Rings
-from cifar10_s.errors import SourceError, one_line, unknown
+from cifar10_s.errors import SourceError, look_up, one_line, unknown
 from cifar10_s.release.layout import (
     CLEAN,
     MANIFEST,
@@ -161,9 +161,7 @@ class Release:
         UsageError
             If there is no such configuration.
         """
-        if configuration not in self.configurations:
-            raise unknown("configuration", configuration, self.configurations)
-        return self.configurations[configuration].pixels_sha256
+        return look_up("configuration", configuration, self.configurations).pixels_sha256
 
     @property
     def test_digest(self) -> str:

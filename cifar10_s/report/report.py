@@ -12,6 +12,7 @@ from cifar10_s.benchmark.record import Record
 from cifar10_s.benchmark.strategies.registry import STANDARD
 from cifar10_s.common.files import expand
 from cifar10_s.common.records import Records
+from cifar10_s.data.sources.release_folder import check_outside_releases
 from cifar10_s.errors import SourceError, UsageError, look_up, unknown
 from cifar10_s.report.filled_table import Cell, FilledTable
 from cifar10_s.report.formats import FORMATS
@@ -216,6 +217,7 @@ class Report:
         draw = look_up("format of plots", format, PLOT_FORMATS)
 
         folder = expand(folder)
+        check_outside_releases(folder)
         images: dict[str, bytes] = {}
         for record_set in self.record_sets():
             for name, figure in self.figures(record_set):

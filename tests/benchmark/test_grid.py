@@ -322,7 +322,9 @@ def test_a_last_line_that_nobody_cut_is_kept(tmp_path, last):
 
 def test_numbers_and_texts_that_json_lacks_are_no_records(tmp_path):
     path = tmp_path / "records.jsonl"
-    for text in (json.dumps(record(results={"x": float("nan")})), json.dumps(record(environment={"device": "\ud800"}))):
+    endless = json.dumps(record(results={"x": 1})).replace('"x": 1', '"x": 1e999')
+    not_a_number, half = record(results={"x": float("nan")}), record(environment={"device": "\ud800"})
+    for text in (json.dumps(not_a_number), endless, json.dumps(half)):
         path.write_text(text + "\n")
         with pytest.raises(SourceError, match="line 1: is not a record"):
             Records(path).read()
@@ -335,11 +337,13 @@ def test_files_of_records_have_locks_of_their_own(tmp_path):
 
 
 def test_records_are_not_written_into_a_release_or_a_device(release, tmp_path):
-    with pytest.raises(UsageError, match="expected a file outside the release"):
+    with pytest.raises(UsageError, match="expected a path outside the release"):
         bench(release.folder, release.folder / "bench.jsonl", protocol="cpu-v1")
     (tmp_path / "null").symlink_to(os.devnull)
-    with pytest.raises(UsageError, match="it is a device, pipe or socket"):
-        bench(release.folder, tmp_path / "null", protocol="cpu-v1")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("null", "pipe"):
+        with pytest.raises(UsageError, match="it is a device, pipe or socket"):
+            bench(release.folder, tmp_path / name, protocol="cpu-v1")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ from support.synthetic_records import record
 import cifar10_s
 from cifar10_s.builder import order, pipeline
 from cifar10_s.builder.noise_files import read_noise_files
+from cifar10_s.builder.parquet_folder import write_folder
 from cifar10_s.builder.write import write_metadata
+from cifar10_s.cli.app import run
 from cifar10_s.common.checksums import hash_folder, read_sums
 from cifar10_s.data.provenance import Provenance
 from cifar10_s.data.sources.splits import load_splits
@@ -40,6 +42,7 @@ from cifar10_s.methods.own import Origin
 from cifar10_s.release.compose import check_fit
 from cifar10_s.release.metrics.survey import Survey
 from cifar10_s.release.recipes import CONFIGURATIONS, DATASET_VERSION, select, with_noise
+from cifar10_s.report.page import page
 from cifar10_s.shortcut.shortcut import Shortcut
 from cifar10_s.shortcut.survival import measure_survival
 
@@ -254,6 +257,25 @@ def test_overwrite_does_not_remove_the_current_folder(tmp_path, monkeypatch):
             cifar10_s.build("sample", output, name="x", configurations=["ops"], overwrite=True, device="cpu")
 
 
+def test_nothing_is_written_into_a_release(release, tmp_path):
+    """It would no longer verify."""
+    inside = release.folder / "more"
+    (tmp_path / "bench.jsonl").write_text(
+        json.dumps(record("clean", seed=0, network="small", source="x", pixels="0" * 64, test="1" * 64)) + "\n"
+    )
+    report = cifar10_s.Report.read(tmp_path / "bench.jsonl")
+    for write in (
+        lambda: cifar10_s.build("sample", inside, name="x", configurations=["ops"], device="cpu"),
+        lambda: page.write(release.folder, inside),
+        lambda: report.plot(inside),
+        lambda: write_folder(cifar10_s.load_images("sample"), inside, on_cpu()),
+    ):
+        with pytest.raises(UsageError, match="expected a path outside the release"):
+            write()
+    assert run(["audit", str(release.folder), "-c", "ops-2", "--figures", str(inside)]) == 2
+    assert not inside.exists()
+
+
 def test_overwrite_does_not_remove_records_that_are_read(tmp_path, release):
     (tmp_path / "out").mkdir()
     line = record("clean", seed=0, network="small", source="x", pixels="0" * 64, test="1" * 64)
@@ -265,10 +287,9 @@ def test_overwrite_does_not_remove_records_that_are_read(tmp_path, release):
 
 def test_a_cached_configuration_has_the_present_class_names(tmp_path):
     pixels, labels = np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3), np.array([0, 0, 1, 1])
-    for split in ("train",):
-        (tmp_path / "a" / split).mkdir(parents=True)
-        np.save(tmp_path / "a" / split / "0.pixels.npy", pixels)
-        np.save(tmp_path / "a" / split / "0.labels.npy", labels)
+    (tmp_path / "a").mkdir()
+    np.save(tmp_path / "a" / "0.pixels.npy", pixels)
+    np.save(tmp_path / "a" / "0.labels.npy", labels)
     for names in (["cat", "dog"], ["aardvark", "zebra"]):
         (tmp_path / "a" / "classes.txt").write_text("\n".join(names))
         loaded = cifar10_s.load("ops", source=tmp_path / "a", cache_dir=str(tmp_path / "cache"), device="cpu")

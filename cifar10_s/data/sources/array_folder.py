@@ -26,7 +26,7 @@ from cifar10_s.data.sources.columns import named_by_numbers
 from cifar10_s.data.sources.found import Found, UnlabelledError
 from cifar10_s.data.sources.in_memory import MAX_CLASSES
 from cifar10_s.data.sources.place import Folder, Place
-from cifar10_s.data.sources.split_names import TRAIN, listed, role, split_of_file
+from cifar10_s.data.sources.split_names import TRAIN, split_of_file, untold
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
@@ -124,7 +124,10 @@ def _shards(folder: Folder) -> dict[str, _Shard]:
     for file in folder.files:
         for kind, suffix in (("pixels", PIXELS_SUFFIX), ("labels", LABELS_SUFFIX)):
             if file.lower().endswith(suffix):
-                found.setdefault(file[: -len(suffix)], {})[kind] = folder.path / file
+                of_shard = found.setdefault(file[: -len(suffix)], {})
+                if kind in of_shard:
+                    raise SourceError(f"{folder.path / file}: is also there as {of_shard[kind].name}; remove one")
+                of_shard[kind] = folder.path / file
     for name, files in found.items():
         if "pixels" not in files:
             raise SourceError(f"{files['labels']}: has no pixels beside it: expected {name}{PIXELS_SUFFIX}; add them")
@@ -137,20 +140,14 @@ def _splits_of_root(root: Folder) -> dict[str, tuple[Folder, dict[str, _Shard]]]
     Raises
     ------
     SourceError
-        If the names of only some tell a split, and not that for training.
+        If the names of only some tell a split.
     """
-    splits: dict[str, tuple[Folder, dict[str, _Shard]]] = {}
+    splits: dict[str, dict[str, _Shard]] = {}
     for name, shard in _shards(root).items():
-        splits.setdefault(split_of_file(name) or "", (root, {}))[1][name] = shard
-    told = sorted(splits.keys() - {""})
-    if "" in splits and all(role(split) == TRAIN for split in told):
-        return {TRAIN: (root, _shards(root))}
-    if "" in splits:
-        stray = next(iter(splits[""][1].values())).pixels
-        raise SourceError(
-            f"{stray}: its name tells no split, but others' do ({listed(told)}); rename it, or move it elsewhere"
-        )
-    return splits
+        splits.setdefault(split_of_file(name) or "", {})[name] = shard
+    if "" in splits and len(splits) > 1:
+        raise untold(next(iter(splits[""].values())).pixels, splits.keys() - {""})
+    return {split or TRAIN: (root, shards) for split, shards in splits.items()}
 
 
 def _open_split(folder: Folder, shards: Mapping[str, _Shard], place: Place) -> Stream:

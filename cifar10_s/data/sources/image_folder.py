@@ -13,12 +13,11 @@ from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.found import Found, UnlabelledError
 from cifar10_s.data.sources.image_files import stream_files
 from cifar10_s.data.sources.place import IMAGE_SUFFIXES, Folder, Place, is_image
+from cifar10_s.data.sources.published import FILE_SUFFIXES
 from cifar10_s.data.sources.split_names import TRAIN, listed, role
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
-# Files that are sources of their own.
-PACKED = (".zip", ".npz", ".tar", ".tar.gz", ".tgz")
 # Takes image files, labels (N,), and class names.
 StreamOf = Callable[[list[Path], NDArray[np.int64], tuple[str, ...]], Stream]
 
@@ -63,7 +62,7 @@ def find_classes(root: Folder, choices: Choices, stream: StreamOf) -> Found:
         advice = "move it elsewhere"
         if is_image(file.name):
             advice = "move it to the folder of its class"
-        elif file.name.lower().endswith(PACKED):
+        elif file.name.lower().endswith(FILE_SUFFIXES):
             advice = "to read what is in it, give the file itself, or unpack it"
         raise SourceError(f"{file}: expected only folders beside those of classes or splits; {advice}")
     if not root.folders:

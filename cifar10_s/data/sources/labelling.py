@@ -21,7 +21,7 @@ from cifar10_s.data.sources.columns import (
 
 # At most as many digits as fit into 64 bits. What begins with 0, such as 007, is a name; 2.0 is how pandas writes 2 in
 # a column in which a value was missing.
-WHOLE_NUMBER = re.compile(r"(?a)(-?(?:0|[1-9]\d{0,17}))(?:\.0+)?")
+WHOLE_NUMBER = re.compile(r"(?a)-?(0|[1-9]\d{0,17})(\.0+)?")
 Labelling = tuple[NDArray[Any], tuple[str, ...], dict[str, OtherLabels]]
 
 
@@ -59,7 +59,7 @@ def as_columns(values: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], dic
         plain = [None if value == "" else _whole(value) for value in listed]
         given = [value for value in plain if value is not None]
         if all(isinstance(value, str) and WHOLE_NUMBER.fullmatch(value) for value in given):
-            plain = [None if value is None else int(WHOLE_NUMBER.fullmatch(value)[1]) for value in plain]  # type: ignore[index]
+            plain = [None if value is None else int(value.partition(".")[0]) for value in plain]
             given = [value for value in plain if value is not None]
         if all(type(value) is int and abs(value) < 1 << 63 for value in given):
             arrays[name], columns[name] = pa.chunked_array([pa.array(plain, pa.int64())]), Column(NUMBER)

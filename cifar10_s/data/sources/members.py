@@ -128,7 +128,7 @@ def _zip_members(path: Path) -> Iterator[Member]:
 def _opened(path: Path, modified: int) -> zipfile.ZipFile:
     """Open a zip once; its parts are read from several threads.
 
-    A zip can say that its names are in UTF-8; those of macOS are so without saying it. What is not may be anything.
+    A zip can say that its names are in UTF-8. Those of macOS are, but do not say so; others may be in any encoding.
     """
     return zipfile.ZipFile(path, metadata_encoding="utf-8")
 

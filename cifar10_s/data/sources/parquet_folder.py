@@ -1,6 +1,5 @@
 """A folder of Parquet files in the Hub's layout: its configurations, their splits, and the files of each."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from cifar10_s.data.sources.columns import (
     stored_features,
     stored_names,
 )
+from cifar10_s.data.sources.dataset_card import DEFAULT, DatasetCard
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.labelling import take_labels
 from cifar10_s.data.sources.parquet import opened, read_column, read_stream
@@ -26,11 +26,7 @@ from cifar10_s.data.sources.split_names import TRAIN, check_shards, listed, role
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError
 
-SUFFIX, DEFAULT = ".parquet", "default"
-MAX_CARD_BYTES = 1 << 20
-# A pattern with more wildcards could take for ever to match.
-MAX_WILDCARDS = 4
-WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -60,8 +56,8 @@ def find_parquet_folder(place: Place, choices: Choices, *, allow_unverified: boo
         If a file belongs to nothing, a shard is missing, or there are several configurations and none is chosen.
     """
     files = _parquet_files(place.folder)
-    card = _card(place.folder)
-    configurations = _declared(card, files) or _by_folder(files, _declared_features(card.get("dataset_info")))
+    card = DatasetCard.of(place.folder)
+    configurations = _declared(card, files) or _by_folder(files, card.features)
     chosen, notes = _choose(configurations, choices, place.text)
     notes += _missing(card, chosen, place)
     _check_belonging(files, configurations, choices, place)
@@ -161,37 +157,24 @@ def _by_folder(files: Iterable[str], features: Mapping[str, Mapping[str, Any]]) 
     return configurations
 
 
-def _declared(card: Mapping[str, Any], files: Sequence[str]) -> list[Configuration]:
+def _declared(card: DatasetCard, files: Sequence[str]) -> list[Configuration]:
     """Return the configurations that the card lists, as far as their files are here."""
-    entries = card.get("configs")
-    features = _declared_features(card.get("dataset_info"))
     configurations = []
-    for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or not entry.get("data_files"):
-            continue
-        name, folder = str(entry.get("config_name", DEFAULT)), str(entry.get("data_dir") or "")
-        patterns = _patterns(entry["data_files"])
-        splits = {
-            split: [file for file in files if any(_matches(_join(folder, one), file) for one in of_split)]
-            for split, of_split in patterns.items()
-        }
-        splits = {split: of_split for split, of_split in splits.items() if of_split}
+    for one in card.configurations:
+        found = {split: one.files(split, files) for split in one.patterns}
+        splits = {split: of_split for split, of_split in found.items() if of_split}
         if splits:
-            of = features.get(name) or features.get(DEFAULT, {})
-            configurations.append(Configuration(name, splits, of, entry.get("default") is True))
+            of = card.features.get(one.name) or card.features.get(DEFAULT, {})
+            configurations.append(Configuration(one.name, splits, of, one.is_default))
     return configurations
 
 
-def _missing(card: Mapping[str, Any], chosen: Configuration, place: Place) -> tuple[str, ...]:
+def _missing(card: DatasetCard, chosen: Configuration, place: Place) -> tuple[str, ...]:
     """Return what the card lists of a configuration and is not here: splits, and images of a split."""
-    entries = [entry for entry in _objects(card.get("configs")) if entry.get("data_files")]
-    of_name = [entry for entry in entries if str(entry.get("config_name", DEFAULT)) == chosen.name]
-    listed_splits = {split for entry in of_name for split in _patterns(entry["data_files"])}
-    notes = [
-        f"the card lists a split {split}, whose files are not here"
-        for split in sorted(listed_splits - {*chosen.splits})
-    ]
-    for split, expected in _declared_rows(card.get("dataset_info"), chosen.name if of_name else DEFAULT).items():
+    declared = [one for one in card.configurations if one.name == chosen.name]
+    missing = {split for one in declared for split in one.patterns} - chosen.splits.keys()
+    notes = [f"the card lists a split {split}, whose files are not here" for split in sorted(missing)]
+    for split, expected in card.rows(chosen.name if declared else DEFAULT).items():
         files = chosen.splits.get(split, ())
         rows = sum(_rows(str(place.path / file)) for file in files)
         if files and rows != expected:
@@ -199,100 +182,10 @@ def _missing(card: Mapping[str, Any], chosen: Configuration, place: Place) -> tu
     return tuple(notes)
 
 
-def _declared_rows(dataset_info: Any, name: str) -> dict[str, int]:
-    """Return the number of rows of each split of a configuration, as far as a card says it."""
-    of_name = [info for info in _objects(dataset_info) if str(info.get("config_name", DEFAULT)) == name]
-    splits = [split for info in of_name for split in _objects(info.get("splits"))]
-    return {
-        str(split.get("name")): split["num_examples"] for split in splits if isinstance(split.get("num_examples"), int)
-    }
-
-
-def _objects(found: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list in a card, or the one that stands in its place; nothing else."""
-    return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
-
-
 def _rows(file: str) -> int:
     with opened(file) as parquet:
         rows: int = parquet.metadata.num_rows
     return rows
-
-
-def _card(root: Folder) -> dict[str, Any]:
-    """Return the metadata of a dataset's card; empty if there is none."""
-    if CARD not in root.files:
-        return {}
-    import yaml
-
-    path = root.path / CARD
-    with path.open("rb") as file:
-        text = file.read(MAX_CARD_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
-    front, found, _ = text.removeprefix("---\n").partition("\n---")
-    if not (text.startswith("---\n") and found):
-        return {}
-    try:
-        metadata = yaml.safe_load(front)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SourceError(f"{path}: its metadata is not YAML ({type(error).__name__}); correct or remove it") from None
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _patterns(data_files: Any) -> dict[str, list[str]]:
-    """Return the patterns of each split, from any of the forms that a card may have."""
-    if isinstance(data_files, dict):
-        entries = list(data_files.items())
-    elif isinstance(data_files, list) and all(isinstance(one, dict) for one in data_files):
-        entries = [(one.get("split", TRAIN), one.get("path", ())) for one in data_files]
-    else:
-        entries = [(TRAIN, data_files)]
-    return {
-        str(split): [str(one) for one in (paths if isinstance(paths, list) else [paths])] for split, paths in entries
-    }
-
-
-def _join(folder: str, pattern: str) -> str:
-    return str(PurePosixPath(folder, pattern)) if folder else pattern
-
-
-def _matches(pattern: str, file: str) -> bool:
-    """Return whether a path matches a pattern, whose ``*`` stops at a slash and whose ``**`` does not."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", pattern.removeprefix("./"))
-    if len(parts) // 2 > MAX_WILDCARDS:
-        return False
-    expression = "".join(WILDCARDS.get(part, re.escape(part)) for part in parts)
-    return re.fullmatch(expression, file) is not None
-
-
-def _declared_features(dataset_info: Any) -> dict[str, dict[str, Any]]:
-    """Return the features that a card declares, by configuration, in the form of `columns.columns_of`."""
-    found = {}
-    for entry in _objects(dataset_info):
-        features = entry.get("features")
-        if isinstance(features, list):
-            name = str(entry.get("config_name", DEFAULT))
-            found[name] = {
-                str(one.get("name")): _feature(one.get("dtype")) for one in features if isinstance(one, dict)
-            }
-    return found
-
-
-def _feature(dtype: Any) -> dict[str, Any]:
-    if dtype == "image":
-        return {"_type": "Image"}
-    label = dtype.get("class_label") if isinstance(dtype, dict) else None
-    if not isinstance(label, dict):
-        return {"_type": "Value"}
-    names = label.get("names")
-    return {"_type": "ClassLabel", "names": _by_number(names) if isinstance(names, dict) else names}
-
-
-def _by_number(names: Mapping[Any, Any]) -> list[Any]:
-    """Return names in the order of their labels, which a card may list in another, such as 0, 1, 10, 2."""
-    try:
-        return [names[label] for label in sorted(names, key=int)]
-    except (ValueError, TypeError):
-        return list(names.values())
 
 
 def _open_split(files: list[str], split: str, of: Configuration, place: Place, choices: Choices) -> Stream:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cifar10_s.common.checksums import SUMS
-from cifar10_s.errors import SourceError
+from cifar10_s.errors import SourceError, UsageError
 
 MANIFEST, RECIPES, DATA, CLEAN = "manifest.json", "recipes", "data", "clean"
 # Every release has these, and no other dataset has all of them.
@@ -16,7 +16,7 @@ CARD, CROISSANT = "README.md", "croissant.json"
 IMAGE_COLUMN, LABEL_COLUMN = "img", "label"
 # A release that lost some of its files still says what it is: in its manifest, or in the tags of its card.
 MANIFEST_FIELDS = frozenset({"configurations", "source", "objectives"})
-# Cards of before 0.5 have only the second.
+# Cards of earlier versions have only the second.
 CARD_TAGS = (b"\n- cifar10-s\n", b"\n- one-pixel-shortcut\n")
 # What is read of a file to see whether it is a release's.
 MAX_BYTES = 1 << 24
@@ -73,6 +73,19 @@ class Refusal:
         if path != self._source:
             instead = f"the images without it, or {instead}"
         return _refuse(where, instead, inside)
+
+
+def check_outside_releases(path: Path) -> None:
+    """Refuse a path to write to that is inside a release, which would no longer verify.
+
+    Raises
+    ------
+    UsageError
+        If it is.
+    """
+    for folder in path.resolve().parents:
+        if is_release(folder):
+            raise UsageError(f"{path}: expected a path outside the release {folder}, which would no longer verify")
 
 
 def is_release(folder: Path) -> bool:

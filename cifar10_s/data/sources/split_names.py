@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from posixpath import dirname
 
 from cifar10_s.data.sources.choices import NONE, Choices
@@ -74,6 +75,13 @@ def splits_of_paths(paths: Sequence[str], source: str) -> list[str] | None:
             "elsewhere"
         )
     return None
+
+
+def untold(path: str | Path, told: Iterable[str]) -> SourceError:
+    """Return the error of a file whose name tells no split, beside others whose names tell these."""
+    return SourceError(
+        f"{path}: its name tells no split, but others' do ({listed(sorted(told))}); rename it, or move it elsewhere"
+    )
 
 
 def check_shards(files: Sequence[str], name: str) -> None:

@@ -192,16 +192,12 @@ class _Opening:
         splits = self._alike({split: images for split, (_, images) in opened.items()})
         splits = self._with_shared_labels(splits)
         names = next(iter(splits.values())).class_names
-        for name, count in Counter(names).items():
+        for name, count in Counter(normalize("NFC", name) for name in names).items():
             if count > 1:
+                spelled = ", in different Unicode normalisations" if names.count(name) < count else ""
                 raise SourceError(
-                    f"{self.source}: {count} classes are called {printable(name)!r}; give each its own name"
-                )
-        for name, count in Counter(normalize("NFC", name) for name in {*names}).items():
-            if count > 1:
-                raise SourceError(
-                    f"{self.source}: {count} classes are called {printable(name)!r}, in different Unicode "
-                    "normalisations: give them one name, or different ones"
+                    f"{self.source}: {count} classes are called {printable(name)!r}{spelled}: give each its own name, "
+                    "or make them one class"
                 )
         if self.choices.classes is not None or self.choices.limit is not None:
             labels = None

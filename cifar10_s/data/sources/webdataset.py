@@ -14,10 +14,10 @@ from cifar10_s.data.sources.choices import Choices
 from cifar10_s.data.sources.columns import CLASS, IMAGE, Column, choose_columns
 from cifar10_s.data.sources.found import Found
 from cifar10_s.data.sources.labelling import as_columns, take_labels
-from cifar10_s.data.sources.members import Member, list_members, member_blocks, member_name, read_member
+from cifar10_s.data.sources.members import SUFFIXES, Member, list_members, member_blocks, member_name, read_member
 from cifar10_s.data.sources.place import Place, is_image
 from cifar10_s.data.sources.published import ARCHIVE_SUFFIXES
-from cifar10_s.data.sources.split_names import TRAIN, check_shards, listed, split_of_file, splits_of_paths
+from cifar10_s.data.sources.split_names import TRAIN, check_shards, listed, split_of_file, splits_of_paths, untold
 from cifar10_s.data.stream import Stream
 from cifar10_s.errors import SourceError, one_line, printable
 
@@ -94,19 +94,14 @@ def find_shards(shards: Mapping[Path, Shard], place: Place, choices: Choices) ->
     splits: dict[str, dict[Path, Shard]] = {}
     folders = {path.parent for path in shards}
     for path, members in shards.items():
-        name = path.name.lower()
-        stem = path.name[: -next(len(suffix) for suffix in ARCHIVE_SUFFIXES if name.endswith(suffix))]
+        stem = path.name[: -next(len(suffix) for suffix in SUFFIXES if path.name.lower().endswith(suffix))]
         folder = path.parent.name if place.is_folder else ""
         # Several folders are splits, even if their names do not tell which; so are those in a shard that tell.
         split = split_of_file(stem) or split_of_file(folder) or (folder if len(folders) > 1 else "")
         for of_split, part in [(split, members)] if split else _by_folder(path, members):
             splits.setdefault(of_split, {})[path] = part
     if "" in splits and len(splits) > 1:
-        told = listed(sorted(set(splits) - {""}))
-        raise SourceError(
-            f"{next(iter(splits['']))}: its name tells no split, but others' do ({told}); rename it, or move it "
-            "elsewhere"
-        )
+        raise untold(next(iter(splits[""])), splits.keys() - {""})
     splits = {split or TRAIN: of for split, of in splits.items()}
     for split, of in splits.items():
         check_shards([path.name for path in of], f"{place.text}: {split}")

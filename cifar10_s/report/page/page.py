@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cifar10_s.common.files import expand
 from cifar10_s.data.images import LabeledImages
+from cifar10_s.data.sources.release_folder import check_outside_releases
 from cifar10_s.errors import UsageError, VerificationError
 from cifar10_s.release.layout import CLEAN
 from cifar10_s.release.reader import Release
@@ -120,6 +121,7 @@ def write(
         If a folder does not verify; the page is written, and says so at its top.
     """
     path = expand(output)
+    check_outside_releases(path)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise _not_writable(path, "expected the name of a file in a folder that exists and can be written to")
     files = list(records)
